@@ -1,0 +1,1 @@
+"""The outward surface: the HTTP door, the answers and the command line."""

@@ -1,0 +1,1 @@
+"""The Faust workers: from records of the log to rows of the lake and live counters."""

@@ -1,0 +1,1 @@
+"""All that stays: the lake, its queries, the metadata and the embedded broker."""

@@ -1,0 +1,107 @@
+"""What every process must know: where the data is, which Kafka, which database."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class DataDirectory:
+    """The places below one data directory; nothing else in the code spells them."""
+
+    __slots__ = ("root",)
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    @property
+    def lake(self) -> Path:
+        return self.root / "lake"
+
+    @property
+    def kafka(self) -> Path:
+        return self.root / "kafka"
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def metrics(self) -> Path:
+        return self.run / "metrics"
+
+    @property
+    def broker_file(self) -> Path:
+        return self.run / "broker.json"
+
+    @property
+    def key_revision(self) -> Path:
+        return self.run / "keys.rev"
+
+    def create(self) -> Self:
+        """Make the directories, readable by their owner only; safe to repeat."""
+        for path in (self.root, self.lake, self.kafka, self.run, self.logs, self.metrics):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self
+
+
+class StorageSettings(BaseSettings):
+    """Settings shared by all processes, read once from the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="STREAMGAUGE_", frozen=True, extra="ignore", populate_by_name=True)
+
+    data_dir: Path = Field(Path("data"), description="Data directory: lake, broker log, metadata, logs.")
+    database_url: SecretStr | None = Field(
+        None, validation_alias="DATABASE_URL", description="SQLAlchemy URL of the metadata; SQLite in the data directory by default."
+    )
+    kafka_bootstrap_servers: str | None = Field(
+        None, validation_alias="KAFKA_BOOTSTRAP_SERVERS", description="A Kafka cluster to use; without it the embedded broker runs."
+    )
+    kafka_security_protocol: str = Field(
+        "PLAINTEXT", validation_alias="KAFKA_SECURITY_PROTOCOL", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."
+    )
+    kafka_sasl_mechanism: str | None = Field(
+        None, validation_alias="KAFKA_SASL_MECHANISM", description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."
+    )
+    kafka_sasl_username: str | None = Field(None, validation_alias="KAFKA_SASL_USERNAME", description="SASL user name.")
+    kafka_sasl_password: SecretStr | None = Field(
+        None, validation_alias="KAFKA_SASL_PASSWORD", description="SASL password."
+    )
+    kafka_ssl_ca_location: Path | None = Field(
+        None, validation_alias="KAFKA_SSL_CA_LOCATION", description="PEM file of the authorities that sign the brokers' certificates."
+    )
+    kafka_topic: str = Field("streamgauge.events", description="Topic of the accepted events.")
+    kafka_live_topic: str = Field("streamgauge.live", description="Compacted topic of the live counters.")
+    kafka_group: str = Field("streamgauge", description="Consumer group of the workers.")
+    kafka_partitions: int = Field(4, ge=1, le=1024, description="Partitions of the events topic when it is created.")
+    kafka_replication: int = Field(1, ge=1, le=7, description="Replication factor of the topics when they are created.")
+
+    @property
+    def directory(self) -> DataDirectory:
+        return DataDirectory(self.data_dir)
+
+    @property
+    def metadata_url(self) -> str:
+        """The SQLAlchemy URL of the metadata database."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.directory.root / 'meta.db'}"
+
+    def librdkafka(self) -> dict[str, str | int | float | bool]:
+        """Connection properties for confluent-kafka; raises ValueError when no bootstrap server is known."""
+        if not self.kafka_bootstrap_servers:
+            raise ValueError("no Kafka known: set KAFKA_BOOTSTRAP_SERVERS or start the embedded broker")
+        properties: dict[str, str | int | float | bool | None] = {
+            "bootstrap.servers": self.kafka_bootstrap_servers,
+            "security.protocol": self.kafka_security_protocol,
+            "sasl.mechanism": self.kafka_sasl_mechanism,
+            "sasl.username": self.kafka_sasl_username,
+            "sasl.password": self.kafka_sasl_password.get_secret_value() if self.kafka_sasl_password else None,
+            "ssl.ca.location": str(self.kafka_ssl_ca_location) if self.kafka_ssl_ca_location else None,
+        }
+        return {name: value for name, value in properties.items() if value is not None}
