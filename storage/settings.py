@@ -57,13 +57,19 @@ class StorageSettings(BaseSettings):
 
     data_dir: Path = Field(Path("data"), description="Data directory: lake, broker log, metadata, logs.")
     database_url: SecretStr | None = Field(
-        None, validation_alias="DATABASE_URL", description="SQLAlchemy URL of the metadata; SQLite in the data directory by default."
+        None,
+        validation_alias="DATABASE_URL",
+        description="SQLAlchemy URL of the metadata; SQLite in the data directory by default.",
     )
     kafka_bootstrap_servers: str | None = Field(
-        None, validation_alias="KAFKA_BOOTSTRAP_SERVERS", description="A Kafka cluster to use; without it the embedded broker runs."
+        None,
+        validation_alias="KAFKA_BOOTSTRAP_SERVERS",
+        description="A Kafka cluster to use; without it the embedded broker runs.",
     )
     kafka_security_protocol: str = Field(
-        "PLAINTEXT", validation_alias="KAFKA_SECURITY_PROTOCOL", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."
+        "PLAINTEXT",
+        validation_alias="KAFKA_SECURITY_PROTOCOL",
+        description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.",
     )
     kafka_sasl_mechanism: str | None = Field(
         None, validation_alias="KAFKA_SASL_MECHANISM", description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."
@@ -73,7 +79,9 @@ class StorageSettings(BaseSettings):
         None, validation_alias="KAFKA_SASL_PASSWORD", description="SASL password."
     )
     kafka_ssl_ca_location: Path | None = Field(
-        None, validation_alias="KAFKA_SSL_CA_LOCATION", description="PEM file of the authorities that sign the brokers' certificates."
+        None,
+        validation_alias="KAFKA_SSL_CA_LOCATION",
+        description="PEM file of the authorities that sign the brokers' certificates.",
     )
     kafka_topic: str = Field("streamgauge.events", description="Topic of the accepted events.")
     kafka_live_topic: str = Field("streamgauge.live", description="Compacted topic of the live counters.")

@@ -1,0 +1,176 @@
+"""One event in the core form: what a line may hold, and the checks every way in shares."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from schemas.instants import parse_instant
+
+ProblemCode = Literal["bad_request", "payload_too_large"]
+
+_PATH = re.compile(r"- (?:in|at) `(?:key in )?\$\.(\w+)")
+
+
+class InvalidEvent(ValueError):
+    """An event that cannot be accepted, with the caller's error code and message."""
+
+    def __init__(self, message: str, code: ProblemCode = "bad_request") -> None:
+        super().__init__(message)
+        self.code: ProblemCode = code
+        self.message = message
+
+
+class Context(Struct, gc=False, rename="camel", frozen=True):
+    """What a browser knows of the page an event happened on."""
+
+    url: str | None = None
+    path: str | None = None
+    title: str | None = None
+    referrer: str | None = None
+    user_agent: str | None = None
+
+
+class Event(Struct, gc=False, rename="camel"):
+    """The core form. Unknown fields are ignored; `null` counts as absent."""
+
+    event: Annotated[str, Meta(min_length=1, max_length=256)]
+    properties: dict[str, Any] | None = None
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    session_id: str | None = None
+    timestamp: str | None = None
+    event_id: str | None = None
+    source: str | None = None
+    context: Context | None = None
+
+
+class ForeignEvent(Event, gc=False, rename="camel", kw_only=True):
+    """A line that a foreign Kafka client wrote: it must name its project."""
+
+    project_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventLimits:
+    """How large and how far in the future one event may be."""
+
+    event_bytes: int = 200 * 1024
+    property_keys: int = 1000
+    depth: int = 32
+    string_characters: int = 64 * 1024
+    id_characters: int = 512
+    future_seconds: int = 366 * 24 * 3600
+
+
+_EVENT = msgspec.json.Decoder(Event)
+_FOREIGN = msgspec.json.Decoder(ForeignEvent)
+
+
+def decode_event(raw: bytes) -> Event:
+    """Decode one line of the core form; raises InvalidEvent."""
+    try:
+        return _EVENT.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise explain(error) from error
+
+
+def decode_foreign(raw: bytes) -> ForeignEvent:
+    """Decode one line of a foreign producer; raises InvalidEvent."""
+    try:
+        return _FOREIGN.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise explain(error) from error
+
+
+def explain(error: Exception) -> InvalidEvent:
+    """The caller's error for what the decoder said."""
+    if not isinstance(error, msgspec.ValidationError):
+        return InvalidEvent(
+            "Malformed JSON: nested too deep" if isinstance(error, RecursionError) else "Malformed JSON"
+        )
+    text = str(error)
+    if "missing required field" in text:
+        return InvalidEvent(f"Missing required field: {text.split('`')[1]}")
+    if (path := _PATH.search(text)) is None:
+        return InvalidEvent("Invalid event: expected a JSON object")
+    field = path.group(1)
+    if field == "event" and ("length >= 1" in text or "got `null`" in text):
+        return InvalidEvent("Missing required field: event")
+    return InvalidEvent(f"Invalid field: {field}")
+
+
+def check_event(event: Event, raw: bytes, limits: EventLimits, received: int) -> int:
+    """Check what the decoder does not, and return the event time in unix ms.
+
+    `raw` is the event's own JSON, `received` the unix ms it came in. Raises InvalidEvent.
+    """
+    size = len(raw)
+    if size > limits.event_bytes:
+        raise InvalidEvent(f"Event too large: at most {limits.event_bytes} bytes", "payload_too_large")
+    if b"\\u0000" in raw and _holds_nul(event):
+        raise InvalidEvent("Invalid event: NUL characters are not allowed")
+    if raw.count(b"{") + raw.count(b"[") > limits.depth and _depth(event.properties) + 1 > limits.depth:
+        raise InvalidEvent("Invalid field: properties")
+    if size > limits.id_characters:
+        _check_ids(event, limits)
+    if event.properties is not None:
+        if len(event.properties) > limits.property_keys:
+            raise InvalidEvent("Invalid field: properties")
+        if size > limits.string_characters and _longest(event.properties) > limits.string_characters:
+            raise InvalidEvent("Invalid field: properties")
+    if event.timestamp is None:
+        return received
+    try:
+        timestamp = parse_instant(event.timestamp)
+    except ValueError as error:
+        raise InvalidEvent("Invalid field: timestamp") from error
+    if timestamp - received > limits.future_seconds * 1000:
+        raise InvalidEvent("Invalid field: timestamp")
+    return timestamp
+
+
+def _check_ids(event: Event, limits: EventLimits) -> None:
+    named = (
+        ("userId", event.user_id),
+        ("anonymousId", event.anonymous_id),
+        ("sessionId", event.session_id),
+        ("eventId", event.event_id),
+        ("source", event.source),
+    )
+    for name, value in named:
+        if value is not None and len(value) > limits.id_characters:
+            raise InvalidEvent(f"Invalid field: {name}")
+
+
+def _holds_nul(event: Event) -> bool:
+    # The escape may itself be escaped ("\\u0000" as text), so look at what was decoded.
+    return "\x00" in _texts(msgspec.to_builtins(event))
+
+
+def _texts(value: Any) -> str:
+    """All texts inside a decoded JSON value, joined."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return "".join(key + _texts(item) for key, item in value.items())
+    if isinstance(value, list):
+        return "".join(map(_texts, value))
+    return ""
+
+
+def _depth(value: Any) -> int:
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, children), default=0) if isinstance(value, dict | list) else 0
+
+
+def _longest(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return max((max(len(key), _longest(item)) for key, item in value.items()), default=0)
+    if isinstance(value, list):
+        return max(map(_longest, value), default=0)
+    return 0

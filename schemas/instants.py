@@ -1,0 +1,45 @@
+"""Instants as integers of unix milliseconds, and their ISO 8601 text."""
+
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def to_millis(instant: datetime) -> int:
+    """Unix milliseconds, finer parts cut off; a naive instant is taken as UTC."""
+    if instant.tzinfo is None:
+        instant = instant.replace(tzinfo=UTC)
+    return (instant - _EPOCH) // _MILLISECOND
+
+
+def from_millis(millis: int) -> datetime:
+    """The UTC instant of unix milliseconds; OverflowError outside the years 1 to 9999."""
+    return _EPOCH + millis * _MILLISECOND
+
+
+def parse_instant(text: str) -> int:
+    """Unix milliseconds of an ISO 8601 date or date-time; without a zone it is UTC.
+
+    A leap second (`:60`) is the first instant of the next minute. Raises ValueError.
+    """
+    try:
+        return to_millis(datetime.fromisoformat(text))
+    except ValueError:
+        if ":60" not in text:
+            raise
+        return to_millis(datetime.fromisoformat(text.replace(":60", ":59")) + timedelta(seconds=1))
+    except OverflowError as error:
+        raise ValueError(f"instant out of range: {text!r}") from error
+
+
+def format_instant(millis: int) -> str:
+    """ISO 8601 in UTC with `Z`; milliseconds only where they are not zero."""
+    instant = from_millis(millis)
+    timespec = "milliseconds" if millis % 1000 else "seconds"
+    return instant.replace(tzinfo=None).isoformat(timespec=timespec) + "Z"
+
+
+def format_millis(millis: int) -> str:
+    """ISO 8601 in UTC with `Z`, always to the millisecond (the `receivedAt` of an answer)."""
+    return from_millis(millis).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
