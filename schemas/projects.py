@@ -49,6 +49,7 @@ class Project:
     site_id: str
     website_id: str
     token: str
+    public: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""The Delta tables: schemas, positions, fenced commits, snapshots and rollups."""

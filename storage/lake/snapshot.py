@@ -1,0 +1,101 @@
+"""One pinned version of a table and its files: what every reader starts from. Never a glob."""
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from storage.lake.tables import TABLES, TableName, table_uri
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The files of one table at one version; they stay on disk for a day after they were replaced."""
+
+    table: TableName
+    version: int
+    files: tuple[str, ...]
+
+
+class TableReader:
+    """Follows one table: a held handle that moves forward when it is older than asked. Thread-safe."""
+
+    def __init__(self, lake: Path | str, name: TableName) -> None:
+        self.name = name
+        self._table = DeltaTable(table_uri(lake, name))
+        self._lock = threading.Lock()
+        self._refreshed_at = time.monotonic()
+
+    def snapshot(self, predicate: str | None = None, max_age_seconds: float = 0.0) -> Snapshot:
+        """The newest version, at most `max_age_seconds` old, its files pruned by date and statistics."""
+        with self._lock:
+            self._refresh(max_age_seconds)
+            return _snapshot(self._table, self.name, predicate)
+
+    def version(self, max_age_seconds: float = 0.0) -> int:
+        """The newest version number, without listing files."""
+        with self._lock:
+            self._refresh(max_age_seconds)
+            return self._table.version()
+
+    def positions(self, chain: str, partitions: range) -> dict[int, int]:
+        """The stored position of each partition that has one, at the handle's version."""
+        with self._lock:
+            found = {p: self._table.transaction_version(f"{chain}/{p}") for p in partitions}
+        return {partition: position for partition, position in found.items() if position is not None}
+
+    def total(self, app: str) -> int:
+        """One application transaction's version, 0 where it was never written."""
+        with self._lock:
+            return self._table.transaction_version(app) or 0
+
+    def _refresh(self, max_age_seconds: float) -> None:
+        now = time.monotonic()
+        if now - self._refreshed_at > max_age_seconds:
+            self._table.update_incremental()
+            self._refreshed_at = now
+
+
+def snapshot_of(table: DeltaTable, name: TableName, predicate: str | None = None) -> Snapshot:
+    """The files of a handle's version that may hold rows matching a predicate over statistics columns."""
+    return _snapshot(table, name, predicate)
+
+
+def _snapshot(table: DeltaTable, name: TableName, predicate: str | None) -> Snapshot:
+    return Snapshot(name, table.version(), tuple(table.file_uris(file_pruning_predicate=predicate)))
+
+
+def relation(snapshot: Snapshot) -> tuple[str, list[object]]:
+    """A FROM clause over the snapshot and its parameters; an empty relation where it has no files."""
+    if not snapshot.files:
+        columns = ", ".join(
+            f'NULL::{_DUCKDB_TYPES[str(field.type)]} AS "{field.name}"' for field in TABLES[snapshot.table].schema
+        )
+        return f"(SELECT {columns} WHERE false)", []
+    return "read_parquet(?, hive_partitioning=true, hive_types={'date': DATE}, union_by_name=true)", [
+        list(snapshot.files)
+    ]
+
+
+_DUCKDB_TYPES = {
+    "int64": "BIGINT",
+    "int32": "INTEGER",
+    "string": "VARCHAR",
+    "binary": "BLOB",
+    "bool": "BOOLEAN",
+    "date32[day]": "DATE",
+    "timestamp[us, tz=UTC]": "TIMESTAMPTZ",
+}
+
+
+def read(snapshot: Snapshot, select: str, where: str, parameters: list[object]) -> pa.Table:
+    """`SELECT select FROM snapshot WHERE where` as Arrow, in a DuckDB connection of its own."""
+    source, bound = relation(snapshot)
+    with duckdb.connect(":memory:", config={"TimeZone": "UTC"}) as connection:
+        return connection.execute(
+            f"SELECT {select} FROM {source} WHERE {where}", [*bound, *parameters]
+        ).to_arrow_table()
