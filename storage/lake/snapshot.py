@@ -95,7 +95,7 @@ _DUCKDB_TYPES = {
 def read(snapshot: Snapshot, select: str, where: str, parameters: list[object]) -> pa.Table:
     """`SELECT select FROM snapshot WHERE where` as Arrow, in a DuckDB connection of its own."""
     source, bound = relation(snapshot)
-    with duckdb.connect(":memory:", config={"TimeZone": "UTC"}) as connection:
+    with duckdb.connect(":memory:") as connection:
         return connection.execute(
             f"SELECT {select} FROM {source} WHERE {where}", [*bound, *parameters]
         ).to_arrow_table()
