@@ -1,0 +1,1 @@
+"""Accounts, projects and keys in SQLite or PostgreSQL."""

@@ -1,0 +1,220 @@
+"""Keys: minted, shown once, found by their prefix, revoked; every change moves the key revision."""
+
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, or_, select
+
+from schemas.projects import Dialect, Key, Scope
+from storage.errors import Conflict, NotFound
+from storage.meta.engine import Metadata
+from storage.meta.models import keys, projects
+from storage.meta.secrets import PREFIX_LENGTH, key_digest, new_id, new_secret
+
+# Of a busy key only so many writes of "last used" are worth their cost.
+TOUCH_INTERVAL: Final = timedelta(minutes=1)
+
+_NO_DIGEST: Final = bytes(32)
+# Without what was asked for: it may be a secret.
+_NOT_MEANT: Final = "no live key has this id, prefix or secret; `streamgauge keys list` shows them"
+
+
+@dataclass(frozen=True, slots=True)
+class KeySpec:
+    """What to mint. Without a project the key is the account's."""
+
+    account_id: int
+    dialect: Dialect
+    scope: Scope = Scope.ADMIN
+    project_id: int | None = None
+    name: str = ""
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """All that is known of a key, but for its secret."""
+
+    key: Key
+    name: str
+    prefix: str
+    created_at: datetime
+    last_used_at: datetime | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key just minted, and the only sight of its secret."""
+
+    secret: str = field(repr=False)
+    record: KeyRecord
+
+
+def create_key(metadata: Metadata, spec: KeySpec, now: datetime) -> NewKey:
+    """Mint one key; raises as `create_keys`."""
+    return create_keys(metadata, [spec], now)[0]
+
+
+def create_keys(metadata: Metadata, specs: Sequence[KeySpec], now: datetime) -> list[NewKey]:
+    """Mint all or none.
+
+    Raises NotFound when a project is not the account's, ValueError for an impossible expiry or name.
+    """
+    for spec in specs:
+        _check(spec, now)
+    with metadata.write() as connection:
+        made = [_insert(connection, spec, now) for spec in specs]
+    metadata.key_revision.bump()
+    return made
+
+
+def list_keys(metadata: Metadata, account_id: int | None, dialect: Dialect | None = None) -> list[KeyRecord]:
+    """The account's keys, or everybody's, revoked ones included, oldest first."""
+    query = select(keys).order_by(keys.c.created_at, keys.c.id)
+    if account_id is not None:
+        query = query.where(keys.c.account_id == account_id)
+    if dialect is not None:
+        query = query.where(keys.c.dialect == dialect.value)
+    with metadata.read() as connection:
+        return [_record(row) for row in connection.execute(query)]
+
+
+def revoke_key(metadata: Metadata, account_id: int | None, reference: str, now: datetime) -> KeyRecord:
+    """Revoke the live key of this id, prefix or secret, of the account or of anybody; it cannot be undone.
+
+    Raises NotFound when no live key is meant, Conflict when the prefix fits several.
+    """
+    with metadata.write() as connection:
+        revoked = _revoke(connection, account_id, reference, now)
+    metadata.key_revision.bump()
+    return revoked
+
+
+def regenerate_key(metadata: Metadata, account_id: int | None, reference: str, now: datetime) -> NewKey:
+    """Revoke a live key and mint its like in one step; raises as `revoke_key`."""
+    with metadata.write() as connection:
+        old = _revoke(connection, account_id, reference, now)
+        spec = KeySpec(
+            account_id=old.key.account_id,
+            dialect=old.key.dialect,
+            scope=old.key.scope,
+            project_id=old.key.project_id,
+            name=old.name,
+            expires_at=old.expires_at,
+        )
+        made = _insert(connection, spec, now)
+    metadata.key_revision.bump()
+    return made
+
+
+def find_key(metadata: Metadata, secret: str | bytes, now: datetime) -> Key | None:
+    """Whose key this is; None if it is unknown, expired or revoked."""
+    record = find_record(metadata, secret, now)
+    return record.key if record else None
+
+
+def find_record(metadata: Metadata, secret: str | bytes, now: datetime) -> KeyRecord | None:
+    """As `find_key`, with all that is known of the key."""
+    digest = key_digest(secret)
+    with metadata.read() as connection:
+        rows = connection.execute(select(keys).where(keys.c.prefix == _prefix(secret))).all()
+    match = None
+    for row in rows:
+        if hmac.compare_digest(row.digest, digest):
+            match = row
+    if not rows:
+        hmac.compare_digest(_NO_DIGEST, digest)  # an unknown prefix takes the same steps as a known one
+    return _record(match) if match is not None and _is_live(match, now) else None
+
+
+def touch_keys(metadata: Metadata, uses: Mapping[str, datetime]) -> None:
+    """Store when keys (by id) were last used, of each at most one write a minute."""
+    if not uses:
+        return
+    last = keys.c.last_used_at
+    is_due = or_(last.is_(None), last <= bindparam("before"))
+    change = keys.update().where(keys.c.id == bindparam("key"), is_due).values(last_used_at=bindparam("used"))
+    rows = [{"key": key, "used": used, "before": used - TOUCH_INTERVAL} for key, used in sorted(uses.items())]
+    with metadata.write() as connection:
+        connection.execute(change, rows)
+
+
+def _check(spec: KeySpec, now: datetime) -> None:
+    if len(spec.name) > 255 or not spec.name.isprintable():
+        raise ValueError("a key's name is at most 255 printable characters")
+    if spec.expires_at is not None and spec.expires_at <= now:
+        raise ValueError("the key would have expired already")
+
+
+def _insert(connection: Connection, spec: KeySpec, now: datetime) -> NewKey:
+    if spec.project_id is not None:
+        owned = (projects.c.id == spec.project_id) & (projects.c.account_id == spec.account_id)
+        if connection.execute(select(projects.c.id).where(owned)).one_or_none() is None:
+            raise NotFound(f"the account has no project {spec.project_id}")
+    secret = new_secret(spec.dialect)
+    row = {
+        "id": new_id("key"),
+        "prefix": _prefix(secret),
+        "digest": key_digest(secret),
+        "dialect": spec.dialect.value,
+        "scope": spec.scope.value,
+        "name": spec.name,
+        "account_id": spec.account_id,
+        "project_id": spec.project_id,
+        "created_at": now,
+        "expires_at": spec.expires_at,
+    }
+    return NewKey(secret, _record(connection.execute(keys.insert().values(row).returning(keys)).one()))
+
+
+def _revoke(connection: Connection, account_id: int | None, reference: str, now: datetime) -> KeyRecord:
+    if not (reference.isascii() and reference.isprintable()):
+        raise NotFound(_NOT_MEANT)
+    meant: ColumnElement[bool] = or_(keys.c.id == reference, keys.c.digest == key_digest(reference))
+    if len(reference) == PREFIX_LENGTH:
+        meant = or_(meant, keys.c.prefix == reference)
+    query = select(keys).where(meant, keys.c.revoked_at.is_(None)).with_for_update()
+    if account_id is not None:
+        query = query.where(keys.c.account_id == account_id)
+    rows = connection.execute(query).all()
+    if not rows:
+        raise NotFound(_NOT_MEANT)
+    if len(rows) > 1:
+        raise Conflict(f"several keys begin so; name one by its id: {', '.join(sorted(row.id for row in rows))}")
+    change = keys.update().where(keys.c.id == rows[0].id).values(revoked_at=now).returning(keys)
+    return _record(connection.execute(change).one())
+
+
+def _prefix(secret: str | bytes) -> str:
+    """The first characters of a secret as they are stored; empty, which no key has, where no key could begin so."""
+    text = secret if isinstance(secret, str) else secret.decode("latin-1")
+    prefix = text[:PREFIX_LENGTH]
+    return prefix if prefix.isascii() and prefix.isprintable() else ""
+
+
+def _is_live(row: Row[Any], now: datetime) -> bool:
+    return row.revoked_at is None and (row.expires_at is None or row.expires_at > now)
+
+
+def _record(row: Row[Any]) -> KeyRecord:
+    key = Key(
+        id=row.id,
+        dialect=Dialect(row.dialect),
+        scope=Scope(row.scope),
+        account_id=row.account_id,
+        project_id=row.project_id,
+    )
+    return KeyRecord(
+        key=key,
+        name=row.name,
+        prefix=row.prefix,
+        created_at=row.created_at,
+        last_used_at=row.last_used_at,
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+    )

@@ -1,0 +1,96 @@
+"""The tables of the metadata as the code reads them; migrations make them."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+)
+
+# SQLite numbers rows by itself only in a column that is exactly INTEGER.
+_ROW_ID = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware instant, in UTC on both sides; a naive one is refused instead of guessed."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("an instant needs its time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+tables = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+accounts = Table(
+    "accounts",
+    tables,
+    Column("id", _ROW_ID, primary_key=True),
+    Column("email", String(320), nullable=False, unique=True),
+    Column("password_hash", String(255), nullable=False),
+    Column("created_at", Instant(), nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# The pair (account, name) is found under a lock and not unique: two sites of one account may share a display name.
+# An id is never given out twice (AUTOINCREMENT), because rows in the lake and in the log carry it for ever.
+projects = Table(
+    "projects",
+    tables,
+    Column("id", _ROW_ID, primary_key=True),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("name", String(255), nullable=False),
+    Column("domain", String(255), nullable=False),
+    Column("timezone", String(64), nullable=False),
+    Column("public", Boolean, nullable=False),
+    Column("site_id", String(17), nullable=False, unique=True),
+    Column("website_id", String(36), nullable=False, unique=True),
+    Column("token", String(36), nullable=False, unique=True),
+    Column("created_at", Instant(), nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# A prefix is not unique: `zta_live_` leaves three random characters in it.
+keys = Table(
+    "keys",
+    tables,
+    Column("id", String(16), primary_key=True),
+    Column("prefix", String(12), nullable=False, index=True),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("dialect", String(16), nullable=False),
+    Column("scope", String(16), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("project_id", ForeignKey("projects.id"), index=True),
+    Column("created_at", Instant(), nullable=False),
+    Column("last_used_at", Instant()),
+    Column("expires_at", Instant()),
+    Column("revoked_at", Instant()),
+)
