@@ -96,6 +96,8 @@ def read(snapshot: Snapshot, select: str, where: str, parameters: list[object]) 
     """`SELECT select FROM snapshot WHERE where` as Arrow, in a DuckDB connection of its own."""
     source, bound = relation(snapshot)
     with duckdb.connect(":memory:") as connection:
-        return connection.execute(
-            f"SELECT {select} FROM {source} WHERE {where}", [*bound, *parameters]
+        connection.execute("SET TimeZone = 'UTC'")
+        rows: pa.Table = connection.sql(
+            f"SELECT {select} FROM {source} WHERE {where}", params=[*bound, *parameters]
         ).to_arrow_table()
+        return rows
