@@ -1,0 +1,74 @@
+"""What a partition's new owner reads back from the lake: dead-letter keys, recent ids, recent rows."""
+
+from dataclasses import dataclass
+
+from schemas.instants import from_millis
+from storage.lake import columns, snapshot
+from storage.lake.columns import Chunk, LiveGroup
+from storage.lake.commit import FencedTable
+
+
+def dead_letter_keys(dead_letters: FencedTable, partition: int, start: int) -> frozenset[tuple[int, int]]:
+    """(offset, index) of the dead letters of a partition at and above `start`."""
+    pinned = snapshot.snapshot_of(
+        dead_letters.table, "dead_letters", f"kafka_partition = {partition} AND kafka_offset >= {start}"
+    )
+    table = snapshot.read(
+        pinned, "kafka_offset, record_index", "kafka_partition = ? AND kafka_offset >= ?", [partition, start]
+    )
+    return frozenset(zip(table["kafka_offset"].to_pylist(), table["record_index"].to_pylist(), strict=True))
+
+
+def recent_ids(events: FencedTable, partition: int, seconds: int, rows: int) -> list[tuple[int, str, int]]:
+    """(project, event id, received unix ms) of a partition's last rows, in the order of the log.
+
+    Those received within `seconds` of its latest, and at most `rows` of them.
+    """
+    pinned = snapshot.snapshot_of(events.table, "events", f"kafka_partition = {partition}")
+    latest = snapshot.read(pinned, "max(epoch_ms(received_at)) AS latest", "kafka_partition = ?", [partition])
+    newest = latest["latest"][0].as_py()
+    if newest is None:
+        return []
+    table = snapshot.read(
+        pinned,
+        "project_id, event_id, epoch_ms(received_at) AS received",
+        "kafka_partition = ? AND epoch_ms(received_at) > ? ORDER BY kafka_offset DESC, record_index DESC LIMIT ?",
+        [partition, newest - seconds * 1000, rows],
+    )
+    found = zip(
+        table["project_id"].to_pylist(), table["event_id"].to_pylist(), table["received"].to_pylist(), strict=True
+    )
+    return list(found)[::-1]
+
+
+@dataclass(frozen=True, slots=True)
+class LivePast:
+    """What the lake knows of a partition below a position, for its live state."""
+
+    groups: list[LiveGroup]
+    totals: list[tuple[int, int, int]]
+
+
+def live_past(events: FencedTable, partition: int, below: int, slot_seconds: int, first: int, last: int) -> LivePast:
+    """Slots between two unix seconds, and totals of all time, of the rows below an offset."""
+    pinned = snapshot.snapshot_of(events.table, "events", f"kafka_partition = {partition}")
+    recent: Chunk = snapshot.read(
+        snapshot.snapshot_of(events.table, "events", f"kafka_partition = {partition} AND date >= '{_day(first)}'"),
+        "*",
+        "kafka_partition = ? AND kafka_offset < ? AND epoch_ms(timestamp) >= ? AND epoch_ms(timestamp) < ?",
+        [partition, below, first * 1000, last * 1000],
+    )
+    totals = snapshot.read(
+        pinned,
+        "project_id, count(*) AS events, count(*) FILTER (is_pageview) AS pageviews",
+        "kafka_partition = ? AND kafka_offset < ? AND NOT is_bot AND NOT is_system GROUP BY project_id",
+        [partition, below],
+    )
+    return LivePast(
+        columns.live_groups(recent, slot_seconds, first, last),
+        list(zip(*(column.to_pylist() for column in totals.columns), strict=True)),
+    )
+
+
+def _day(seconds: int) -> str:
+    return from_millis(seconds * 1000).date().isoformat()
