@@ -3,38 +3,13 @@
 from functools import lru_cache
 from typing import Any
 
-from msgspec import Struct
-
 from processors.enrich.agents import NOBODY, Agent, understand
 from processors.enrich.campaigns import UTM_NAMES
 from processors.enrich.countries import country_code
 from processors.enrich.pages import NOWHERE, page
 from processors.enrich.referrers import arrival
 from schemas.events import Context
-
-
-class WebFields(Struct, frozen=True, gc=False):
-    """What the lake keeps of page, visit and agent; None where nothing was said."""
-
-    url: str | None = None
-    path: str | None = None
-    title: str | None = None
-    referrer: str | None = None
-    referrer_domain: str | None = None
-    channel: str | None = None
-    utm_source: str | None = None
-    utm_medium: str | None = None
-    utm_campaign: str | None = None
-    utm_term: str | None = None
-    utm_content: str | None = None
-    country: str | None = None
-    browser: str | None = None
-    browser_version: str | None = None
-    os: str | None = None
-    device: str | None = None
-    is_bot: bool = False
-    bot_rule: str | None = None
-
+from schemas.rows import WebFields
 
 EMPTY = WebFields()
 
