@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
 
 from storage.errors import Unavailable
 from storage.meta.revision import KeyRevision
@@ -89,7 +89,7 @@ def open_metadata(url: str, key_revision: Path) -> Metadata:
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number is a plain ValueError
         # Not the URL itself: it may hold a password.
         raise ValueError("DATABASE_URL is no database URL; write postgresql://user:password@host/database") from None
     if parsed.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
@@ -108,7 +108,7 @@ def _postgresql(url: URL) -> Engine:
 def _sqlite(url: URL) -> Engine:
     # Made here, because SQLite would make it readable by all; its -wal and -shm files take over these permissions.
     os.close(os.open(str(url.database), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY_SECONDS})
+    engine = create_engine(url.set(query={"timeout": str(_BUSY_SECONDS), **url.query}), hide_parameters=True)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -132,10 +132,9 @@ def _begin_sqlite(connection: Connection) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (
-        OperationalError,
-        InterfaceError,
-    ) as error:  # other kinds are defects of ours
+    except (DataError, IntegrityError, ProgrammingError):
+        raise  # defects of ours, not of the database's health
+    except DBAPIError as error:
         reason = str(error.orig).strip().partition("\n")[0]
         raise Unavailable(
             f"the metadata database does not answer ({reason}); check DATABASE_URL and the data directory"

@@ -1,0 +1,1 @@
+"""Tests of the metadata, each on SQLite and on a real PostgreSQL."""
