@@ -1,5 +1,6 @@
 """The country of an address, from a MaxMind-format file where one is configured."""
 
+from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,7 +23,7 @@ class Countries:
         if self._reader is None or address is None:
             return None
         try:
-            found = self._reader.get(address)
+            found = self._reader.get(ip_address(address))
         except (ValueError, maxminddb.InvalidDatabaseError):
             return None
         country = found.get("country") if isinstance(found, dict) else None
