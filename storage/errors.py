@@ -5,7 +5,7 @@ StorageError
 ├── Conflict            it exists already, or somebody else changed it first
 ├── Refused             the caller may not (wrong password, scope, project)
 ├── Unavailable         try again later: a dependency is down or the queue is full
-├── LakeMoved           a stored position is not the one held: load again, then decide
+├── LakeUnreadable      a read failed: nothing is known, try again on a fresh version
 ├── LakeBroken          the lake needs a person: schema, protocol, missing table
 └── BrokerFailed        the embedded broker did not come up; the message says what to do
 """
@@ -31,8 +31,8 @@ class Unavailable(StorageError):
     """A dependency is down or busy; the same call may succeed later."""
 
 
-class LakeMoved(StorageError):
-    """A stored position is not the one held."""
+class LakeUnreadable(StorageError):
+    """A read of the lake failed; a fresh version may succeed."""
 
 
 class LakeBroken(StorageError):

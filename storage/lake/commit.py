@@ -12,7 +12,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, DeltaProtocolError, SchemaMismatchError, TableNotFoundError
 
-from storage.errors import LakeBroken
+from storage.errors import LakeBroken, LakeUnreadable
 from storage.lake.tables import TableName, table_uri, transactions, writer_properties
 
 COMMIT_RETRIES = 15
@@ -53,6 +53,8 @@ class FencedTable:
             self.table = DeltaTable(self.uri)
         except (TableNotFoundError, DeltaProtocolError) as error:
             raise LakeBroken(f"cannot open the {self.name} table: {error}") from error
+        except (DeltaError, OSError) as error:
+            raise LakeUnreadable(f"cannot read the {self.name} table: {error}") from error
 
     def app(self, partition: int) -> str:
         """The application id of one partition's position."""

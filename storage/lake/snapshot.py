@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from storage.errors import LakeUnreadable
 from storage.lake.tables import TABLES, TableName, table_uri
 
 
@@ -95,9 +96,12 @@ _DUCKDB_TYPES = {
 def read(snapshot: Snapshot, select: str, where: str, parameters: list[object]) -> pa.Table:
     """`SELECT select FROM snapshot WHERE where` as Arrow, in a DuckDB connection of its own."""
     source, bound = relation(snapshot)
-    with duckdb.connect(":memory:") as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        rows: pa.Table = connection.sql(
-            f"SELECT {select} FROM {source} WHERE {where}", params=[*bound, *parameters]
-        ).to_arrow_table()
-        return rows
+    try:
+        with duckdb.connect(":memory:") as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            rows: pa.Table = connection.sql(
+                f"SELECT {select} FROM {source} WHERE {where}", params=[*bound, *parameters]
+            ).to_arrow_table()
+            return rows
+    except duckdb.Error as error:
+        raise LakeUnreadable(f"cannot read {snapshot.table} at version {snapshot.version}: {error}") from error

@@ -1,0 +1,66 @@
+"""What is accepted but not yet in the lake, and when it must go there. Pure."""
+
+from dataclasses import dataclass, field
+
+from processors.partition import Accepted, RecordCount
+from schemas.deadletters import DeadLetter
+from schemas.rows import Row
+from storage.lake.columns import Chunk, dates_of, rows_table
+
+
+@dataclass(frozen=True, slots=True)
+class FlushPolicy:
+    """When a batch is ready. More rows mean fewer, larger files; less age means fresher answers."""
+
+    rows: int
+    bytes: int
+    age_seconds: float
+    dates: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """Chunks of columns, dead letters and record counts, of all partitions of a worker."""
+
+    chunks: list[Chunk] = field(default_factory=list)
+    rejects: list[DeadLetter] = field(default_factory=list)
+    counts: list[RecordCount] = field(default_factory=list)
+    rows: int = 0
+    bytes: int = 0
+    dates: set[int] = field(default_factory=set)
+    opened_at: float | None = None
+
+    def add(self, accepted: list[Accepted], size: int, now: float) -> Chunk | None:
+        """Append one tick's records; returns the columns of its rows, if it has any."""
+        if not accepted:
+            return None
+        if self.opened_at is None:
+            self.opened_at = now
+        rows: list[Row] = []
+        for record in accepted:
+            rows.extend(record.rows)
+            self.rejects.extend(record.rejects)
+            self.counts.append(record.count)
+        self.bytes += size
+        if not rows:
+            return None
+        chunk = rows_table(rows)
+        self.chunks.append(chunk)
+        self.rows += len(rows)
+        self.dates |= dates_of(chunk)
+        return chunk
+
+    def is_ready(self, policy: FlushPolicy, now: float) -> bool:
+        """Whether it must be flushed; an empty batch never is. `now` is monotonic seconds."""
+        if self.opened_at is None:
+            return False
+        return (
+            self.rows >= policy.rows
+            or self.bytes >= policy.bytes
+            or len(self.dates) >= policy.dates
+            or now - self.opened_at >= policy.age_seconds
+        )
+
+    @property
+    def partitions(self) -> set[int]:
+        return {count.partition for count in self.counts}

@@ -1,0 +1,28 @@
+"""Places where a fault test may end or freeze the worker, named by the step of delivery.
+
+`STREAMGAUGE_CRASH_AT="before F4"` kills the process there with SIGKILL the first time,
+`"after F4:3"` the third time, `STREAMGAUGE_STOP_AT` freezes it with SIGSTOP likewise.
+"""
+
+import os
+import signal
+from collections import Counter
+
+_ACTIONS = {"STREAMGAUGE_CRASH_AT": signal.SIGKILL, "STREAMGAUGE_STOP_AT": signal.SIGSTOP}
+_ARMED = {
+    place: (int(nth or 1), action)
+    for variable, action in _ACTIONS.items()
+    for place, _, nth in [os.environ.get(variable, "").partition(":")]
+    if place
+}
+_PASSED: Counter[str] = Counter()
+
+
+def crash_point(place: str) -> None:
+    """Die or freeze here when a test asked for it; nothing otherwise."""
+    if not _ARMED or place not in _ARMED:
+        return
+    _PASSED[place] += 1
+    nth, action = _ARMED[place]
+    if _PASSED[place] == nth:
+        os.kill(os.getpid(), action)

@@ -1,0 +1,1 @@
+"""Live counters: a pure fold of accepted rows, published as state."""
