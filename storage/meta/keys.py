@@ -65,8 +65,6 @@ def create_keys(metadata: Metadata, specs: Sequence[KeySpec], now: datetime) -> 
 
     Raises NotFound when a project is not the account's, ValueError for an impossible expiry or name.
     """
-    for spec in specs:
-        _check(spec, now)
     with metadata.write() as connection:
         made = [_insert(connection, spec, now) for spec in specs]
     metadata.key_revision.bump()
@@ -96,7 +94,10 @@ def revoke_key(metadata: Metadata, account_id: int | None, reference: str, now: 
 
 
 def regenerate_key(metadata: Metadata, account_id: int | None, reference: str, now: datetime) -> NewKey:
-    """Revoke a live key and mint its like in one step; raises as `revoke_key`."""
+    """Revoke a live key and mint its like in one step.
+
+    Raises as `revoke_key`, and ValueError when the key has expired already.
+    """
     with metadata.write() as connection:
         old = _revoke(connection, account_id, reference, now)
         spec = KeySpec(
@@ -152,6 +153,7 @@ def _check(spec: KeySpec, now: datetime) -> None:
 
 
 def _insert(connection: Connection, spec: KeySpec, now: datetime) -> NewKey:
+    _check(spec, now)
     if spec.project_id is not None:
         owned = (projects.c.id == spec.project_id) & (projects.c.account_id == spec.account_id)
         if connection.execute(select(projects.c.id).where(owned)).one_or_none() is None:
