@@ -88,6 +88,14 @@ class StorageSettings(BaseSettings):
     kafka_group: str = Field("streamgauge", description="Consumer group of the workers.")
     kafka_partitions: int = Field(4, ge=1, le=1024, description="Partitions of the events topic when it is created.")
     kafka_replication: int = Field(1, ge=1, le=7, description="Replication factor of the topics when they are created.")
+    lake_shown_as: str | None = Field(
+        None,
+        description="Where analysts find the lake (a mount or an s3:// prefix), when not at its path on this host.",
+    )
+    lake_group_readable: bool = Field(
+        False,
+        description="Let the group of the data directory read the lake: directories 0750 and files 0640.",
+    )
 
     @property
     def directory(self) -> DataDirectory:

@@ -1,0 +1,182 @@
+"""`lake.duckdb` and `lake.sql`: the lake for whoever has nothing but DuckDB, always over a pinned file list."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+
+import duckdb
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from storage.errors import LakeBroken, StorageError
+from storage.lake.script import script
+from storage.lake.tables import TABLES, TableName, table_uri
+from storage.lake.views import empty_select, files_select, literal, view_select
+
+logger = logging.getLogger(__name__)
+
+# The oldest DuckDB that must open the file; a newer format would shut out command lines of last year.
+STORAGE_VERSION = "v1.2.0"
+DATABASE = "lake.duckdb"
+SCRIPT = "lake.sql"
+# Half a second and the time to publish stay within the second that is promised.
+STEP_SECONDS = 0.5
+# A builder that was killed leaves its file behind; no build takes this long.
+ABANDONED_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """One table at one version, its files as paths below the table's directory."""
+
+    version: int
+    files: tuple[str, ...]
+    rows: int
+    removed_rows: int
+
+
+def open_tables(lake: Path) -> dict[TableName, DeltaTable]:
+    """A handle of each table; raises LakeBroken where one is missing."""
+    try:
+        return {name: DeltaTable(table_uri(lake, name)) for name in TABLES}
+    except (DeltaError, OSError) as error:
+        raise LakeBroken(f"no lake at {lake}: {error}") from error
+
+
+def pin(table: DeltaTable) -> Pinned:
+    """What a handle's version holds; refuses what a plain Parquet reader would get wrong."""
+    if table.protocol().min_reader_version > 1:
+        raise LakeBroken(
+            f"{table.table_uri} needs a Delta reader (deletion vectors or column mapping were switched on)"
+        )
+    added = pa.table(table.get_add_actions())
+    return Pinned(
+        version=table.version(),
+        files=tuple(added["path"].to_pylist()),
+        rows=sum(added["num_records"].to_pylist()),
+        removed_rows=table.transaction_version("maintain#removed") or 0,
+    )
+
+
+def paths(pinned: Pinned, name: TableName, root: str) -> list[str]:
+    """The files of a pinned table as a reader sees them below `root`."""
+    return [f"{table_uri(root, name)}/{file}" for file in pinned.files]
+
+
+def publish(lake: Path, shown_as: str | None = None, mode: int = 0o444) -> dict[TableName, int]:
+    """Write both files anew for the newest version of each table; returns those versions.
+
+    `shown_as` is where readers find the lake (a mount, an s3:// prefix); without it, where it is.
+    """
+    return _publish(lake, open_tables(lake), shown_as, mode, datetime.now(UTC))
+
+
+class Publisher:
+    """Republishes when a table has a new version; one thread of the maintain process."""
+
+    def __init__(self, lake: Path, shown_as: str | None = None, mode: int = 0o444) -> None:
+        self._lake = lake
+        self._shown_as = shown_as
+        self._mode = mode
+        self._tables: dict[TableName, DeltaTable] = {}
+        self._published: dict[TableName, int] | None = None
+
+    def step(self, now: datetime) -> bool:
+        """Publish if a version moved or a file is gone; true when it did. Costs a millisecond when nothing changed."""
+        if not self._tables:
+            self._tables = open_tables(self._lake)
+        try:
+            for table in self._tables.values():
+                table.update_incremental()
+        except (DeltaError, OSError) as error:
+            self._tables = {}  # a handle older than the cleaned log: start from fresh ones
+            raise LakeBroken(f"cannot follow the lake at {self._lake}: {error}") from error
+        versions = {name: table.version() for name, table in self._tables.items()}
+        if versions == self._published and all((self._lake / name).exists() for name in (DATABASE, SCRIPT)):
+            return False
+        self._published = _publish(self._lake, self._tables, self._shown_as, self._mode, now)
+        return True
+
+    def run(self, stop: Event) -> None:
+        """Step until told to stop. A failure is logged and tried again: readers keep the version they have."""
+        failure = ""
+        while not stop.is_set():
+            try:
+                self.step(datetime.now(UTC))
+                failure = ""
+            except (StorageError, OSError) as error:
+                if str(error) != failure:  # once, not twice a second
+                    logger.warning("the lake was not published: %s", error)
+                failure = str(error)
+            stop.wait(STEP_SECONDS)
+
+
+def _publish(
+    lake: Path, tables: Mapping[TableName, DeltaTable], shown_as: str | None, mode: int, now: datetime
+) -> dict[TableName, int]:
+    root = shown_as or str(lake.absolute())
+    pins = {name: pin(table) for name, table in tables.items()}
+    _sweep(lake)
+    try:
+        _replace(lake / DATABASE, mode, lambda aside: _build(aside, pins, root, now))
+        _replace(lake / SCRIPT, mode, lambda aside: aside.write_text(script(root), encoding="utf-8"))
+    except duckdb.Error as error:
+        raise LakeBroken(f"cannot build {lake / DATABASE}: {error}") from error
+    return {name: pinned.version for name, pinned in pins.items()}
+
+
+def _build(target: Path, pins: Mapping[TableName, Pinned], root: str, now: datetime) -> None:
+    """Views over macros. DuckDB binds a view when it is made, and so would open every footer, at paths
+    that may exist only where readers are. A macro is bound when used: the views are made over
+    empty ones, which then get their file lists.
+    """
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(f"ATTACH {literal(str(target))} AS lake (STORAGE_VERSION '{STORAGE_VERSION}')")
+        connection.execute("USE lake")
+        for name in pins:
+            connection.execute(f"CREATE MACRO {name}_files() AS TABLE {empty_select(name)}")
+        for name in pins:
+            connection.execute(f"CREATE VIEW {name} AS {view_select(name, f'{name}_files()')}")
+        for name, pinned in pins.items():
+            connection.execute(
+                f"CREATE OR REPLACE MACRO {name}_files() AS TABLE {files_select(name, paths(pinned, name, root))}"
+            )
+        connection.execute(f"CREATE VIEW lake_version AS {_versions(pins, now)}")
+
+
+def _versions(pins: Mapping[TableName, Pinned], now: datetime) -> str:
+    rows = ", ".join(
+        f"({literal(name)}, {p.version}::BIGINT, {literal(now.isoformat())}::TIMESTAMPTZ, "
+        f"{p.rows}::BIGINT, {p.removed_rows}::BIGINT)"
+        for name, p in pins.items()
+    )
+    return f"SELECT * FROM (VALUES {rows}) AS pinned(table_name, version, published_at, row_count, removed_rows)"
+
+
+def _replace(target: Path, mode: int, write: Callable[[Path], object]) -> None:
+    """Make a file aside and rename it over: a reader sees the old one or the new one."""
+    aside = target.with_name(f".{target.name}.{os.getpid()}.{time.monotonic_ns()}")
+    try:
+        write(aside)
+        aside.chmod(mode)
+        # The log of a client that opened the old file for writing would be replayed into the new one.
+        target.with_name(f"{target.name}.wal").unlink(missing_ok=True)
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _sweep(lake: Path) -> None:
+    """Remove what a killed builder left."""
+    for left in lake.glob(".lake.*"):
+        try:
+            if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
+                left.unlink()
+        except FileNotFoundError:
+            continue
