@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -79,7 +79,7 @@ def open_metadata(url: str, key_revision: Path) -> Metadata:
     parsed = _parse(url)
     revision = KeyRevision(key_revision)
     try:
-        engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
+        engine = _sqlite(parsed, revision) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
     except BaseException:
         revision.close()
         raise
@@ -105,20 +105,24 @@ def _postgresql(url: URL) -> Engine:
     )
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL, key_revision: KeyRevision) -> Engine:
     # Made here, because SQLite would make it readable by all; its -wal and -shm files take over these permissions.
-    os.close(os.open(str(url.database), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    # Never opened if it exists: closing it would drop the locks that SQLite holds on it elsewhere in this process.
+    with suppress(FileExistsError):
+        os.close(os.open(str(url.database), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     engine = create_engine(url.set(query={"timeout": str(_BUSY_SECONDS), **url.query}), hide_parameters=True)
-    event.listen(engine, "connect", _configure_sqlite)
+
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        # The driver's own transactions start late and end early around DDL; ours are explicit (_begin_sqlite).
+        connection.isolation_level = None
+        # Two connections that turn a fresh file to WAL at once may fail with "locked" whatever the time-out (1 in 240).
+        with key_revision.locked():
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    event.listen(engine, "connect", configure)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
-
-
-def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    # The driver's own transactions start late and end early around DDL; ours are explicit (_begin_sqlite).
-    connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -3,6 +3,8 @@
 import fcntl
 import mmap
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -33,11 +35,17 @@ class KeyRevision:
 
     def bump(self) -> None:
         """Count one change; call it after the change is committed, so that a reader who sees it finds the new row."""
+        with self.locked():
+            self._map[:_SIZE] = (self.read() + 1).to_bytes(_SIZE, "little")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Exclude all other threads and processes of the host that ask for the same; blocks, so hold it briefly."""
         # A descriptor of its own: flock belongs to the open file, so threads sharing one would not exclude each other.
         file = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
-            self._map[:_SIZE] = (self.read() + 1).to_bytes(_SIZE, "little")
+            yield
         finally:
             os.close(file)
 

@@ -1,9 +1,12 @@
 """Opening, migrating and sharing the metadata database."""
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from threading import Thread
 
 import psycopg
 import pytest
@@ -81,6 +84,30 @@ def test_sqlite_is_shared_and_private(sqlite: Metadata, tmp_path: Path) -> None:
         assert connection.execute(text("PRAGMA foreign_keys")).scalar_one() == 1
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert modes == dict.fromkeys(["meta.db", "meta.db-shm", "meta.db-wal", "keys.rev"], 0o600)
+
+
+def test_sqlite_turns_to_wal_in_one_process_at_a_time(tmp_path: Path) -> None:
+    with open_metadata(f"sqlite:///{tmp_path / 'meta.db'}", tmp_path / "keys.rev") as metadata:
+        migration = Thread(target=metadata.migrate)
+        with metadata.key_revision.locked():
+            migration.start()
+            migration.join(0.1)
+            assert migration.is_alive()
+        migration.join()
+
+        assert known_project_ids(metadata) == frozenset()
+
+
+def test_sqlite_opened_again_keeps_the_locks_of_the_first(sqlite: Metadata, tmp_path: Path) -> None:
+    path = tmp_path / "meta.db"
+    visit = f"import sqlite3; c = sqlite3.connect({str(path)!r}); c.execute('SELECT * FROM keys').fetchall(); c.close()"
+    with sqlite.read() as connection:
+        connection.execute(accounts.select())
+        open_metadata(f"sqlite:///{path}", tmp_path / "keys.rev").close()
+        subprocess.run([sys.executable, "-c", visit], check=True)
+
+        # A visitor who finds no locks takes itself for the last one, and removes the log that we are reading.
+        assert (tmp_path / "meta.db-wal").exists()
 
 
 def test_sqlite_held_by_another_writer_is_unavailable_for_writes_only(sqlite: Metadata, tmp_path: Path) -> None:
