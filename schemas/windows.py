@@ -5,13 +5,16 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from schemas.instants import from_millis, to_millis
+from schemas.instants import format_instant, from_millis, to_millis
 
 # More points than any chart shows; each costs a row of the answer and a step of the planner.
 MAX_BUCKETS = 10_000
 _HOUR = timedelta(hours=1)
 # Every offset in force today is a multiple of it, so a local hour can begin at no other instant.
 _QUARTER = timedelta(minutes=15)
+# A margin at both ends of the calendar, so that looking a month around never leaves it.
+_FIRST = datetime(1, 3, 1, tzinfo=UTC)
+_LAST = datetime(9999, 11, 1, tzinfo=UTC)
 
 
 class InvalidWindow(ValueError):
@@ -25,15 +28,6 @@ class Interval(StrEnum):
     DAY = "day"
     WEEK = "week"
     MONTH = "month"
-
-
-# The least a bucket can last (a day of 23 hours, and 22 for the zones that once moved by two).
-_SHORTEST = {
-    Interval.HOUR: _QUARTER,
-    Interval.DAY: timedelta(hours=22),
-    Interval.WEEK: timedelta(days=6),
-    Interval.MONTH: timedelta(days=27),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +66,7 @@ def parse_range(start: str | None, end: str | None, zone: ZoneInfo, now: datetim
     names no zone is in `zone`. Raises InvalidWindow.
     """
     until = now if end is None else _parse(end, "to", zone, is_end=True)
-    try:
-        since = until - default if start is None else _parse(start, "from", zone, is_end=False)
-    except OverflowError as error:
-        raise InvalidWindow("Invalid parameter: to") from error
+    since = until - default if start is None else _parse(start, "from", zone, is_end=False)
     if since > until:
         raise InvalidWindow("Invalid parameter: from is after to")
     return TimeRange(since, until)
@@ -83,15 +74,22 @@ def parse_range(start: str | None, end: str | None, zone: ZoneInfo, now: datetim
 
 def _parse(text: str, name: str, zone: ZoneInfo, *, is_end: bool) -> datetime:
     try:
-        day = _date_only(text)
-        if day is not None:
-            return day_start(day + timedelta(days=1) if is_end else day, zone)
-        instant = datetime.fromisoformat(text)
-        instant = instant if instant.tzinfo is not None else instant.replace(tzinfo=zone)
-        # Event times are kept to the millisecond.
-        return from_millis(to_millis(instant))
+        instant = _instant(text, zone, is_end)
+        if not _FIRST <= instant <= _LAST:
+            raise ValueError("beyond the calendar")
+        return instant
     except (ValueError, OverflowError) as error:
         raise InvalidWindow(f"Invalid parameter: {name}") from error
+
+
+def _instant(text: str, zone: ZoneInfo, is_end: bool) -> datetime:
+    day = _date_only(text)
+    if day is not None:
+        return day_start(day + timedelta(days=1) if is_end else day, zone)
+    instant = datetime.fromisoformat(text)
+    instant = instant if instant.tzinfo is not None else instant.replace(tzinfo=zone)
+    # Event times are kept to the millisecond.
+    return from_millis(to_millis(instant))
 
 
 def _date_only(text: str) -> date | None:
@@ -111,27 +109,17 @@ def buckets(span: TimeRange, interval: Interval, zone: ZoneInfo) -> list[Bucket]
 
     An empty range has the one bucket it lies in. Raises InvalidWindow beyond MAX_BUCKETS.
     """
-    if (span.end - span.start) / _SHORTEST[interval] > MAX_BUCKETS * 5:
-        raise _too_many()
     found: list[Bucket] = []
-    try:
-        begun = _floor(span.start, interval, zone)
-        while begun < span.end or not found:
-            following = _next(begun, interval, zone)
-            # A day the zone skipped (Apia, 2011-12-30) lasts no time and is no bucket.
-            if following > max(begun, span.start) or span.is_empty:
-                label = _label(begun, interval, zone)
-                found.append(Bucket(label, max(begun, span.start), min(following, span.end)))
-            if len(found) > MAX_BUCKETS:
-                raise _too_many()
-            begun = following
-    except OverflowError as error:
-        raise InvalidWindow("Invalid parameter: from") from error
+    begun = _floor(span.start, interval, zone)
+    while begun < span.end or not found:
+        following = _next(begun, interval, zone)
+        found.append(Bucket(_label(begun, interval, zone), max(begun, span.start), min(following, span.end)))
+        if len(found) > MAX_BUCKETS:
+            raise InvalidWindow(
+                f"Invalid parameter: interval gives more than {MAX_BUCKETS} points, ask for a shorter range"
+            )
+        begun = following
     return found
-
-
-def _too_many() -> InvalidWindow:
-    return InvalidWindow(f"Invalid parameter: interval gives more than {MAX_BUCKETS} points, ask for a shorter range")
 
 
 def _floor(instant: datetime, interval: Interval, zone: ZoneInfo) -> datetime:
@@ -150,7 +138,7 @@ def _floor(instant: datetime, interval: Interval, zone: ZoneInfo) -> datetime:
 def _next(begun: datetime, interval: Interval, zone: ZoneInfo) -> datetime:
     if interval is Interval.HOUR:
         return _next_hour(begun, zone)
-    # Noon: a day whose midnight is skipped begins at an hour that may look like the day before.
+    # By its noon, so that a day the zone skipped (Apia, 2011-12-30) is stepped over.
     day = (begun + timedelta(hours=12)).astimezone(zone).date()
     match interval:
         case Interval.DAY:
@@ -159,7 +147,8 @@ def _next(begun: datetime, interval: Interval, zone: ZoneInfo) -> datetime:
             following = day + timedelta(days=7 - day.weekday())
         case Interval.MONTH:
             following = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
-    return day_start(following, zone)
+    # A zone that once lived a day twice (Juneau, 1867) must not hold the walk up.
+    return max(day_start(following, zone), begun + _HOUR)
 
 
 def _next_hour(begun: datetime, zone: ZoneInfo) -> datetime:
@@ -176,6 +165,5 @@ def _next_hour(begun: datetime, zone: ZoneInfo) -> datetime:
 
 def _label(begun: datetime, interval: Interval, zone: ZoneInfo) -> str:
     if interval is Interval.HOUR:
-        return begun.strftime("%Y-%m-%dT%H:%M:%SZ")
-    # As above; 12 hours into a day no zone has left it.
+        return format_instant(to_millis(begun))
     return (begun + timedelta(hours=12)).astimezone(zone).date().isoformat()

@@ -1,0 +1,74 @@
+"""How much of the log an answer holds: positions, the watermark, and whether rollups kept up."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from storage.query.lake import Lake
+
+# Rollups follow their events within milliseconds; after this long the events are read instead.
+PATIENCE_SECONDS = 0.25
+_STEP_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class LogEnd:
+    """Where one partition of the log ended at an instant (unix ms)."""
+
+    offset: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """What is known of the log: its name in the lake's positions, its partitions, their ends."""
+
+    chain: str
+    partitions: int
+    ends: Mapping[int, LogEnd] = field(default_factory=dict)
+
+
+def watermark(
+    ends: Mapping[int, LogEnd], positions: Mapping[int, int], last: Mapping[int, int], partitions: int
+) -> int:
+    """The unix ms up to which everything accepted is in the lake; 0 where nothing is known.
+
+    Where a position equals the log's end, that is the instant the end was seen; else the append time
+    of the last record before the position.
+    """
+    marks = []
+    for partition in range(partitions):
+        end = ends.get(partition)
+        if end is not None and positions.get(partition, 0) >= end.offset:
+            marks.append(end.at)
+        else:
+            marks.append(last.get(partition, 0))
+    return min(marks, default=0)
+
+
+def lake_watermark(lake: Lake, log: LogState) -> int:
+    """The watermark of answers from the events table; read before the answer, so never too late."""
+    reader = lake.reader("events")
+    reader.version(lake.max_age_seconds)
+    positions = reader.positions(log.chain, range(log.partitions))
+    last = {partition: reader.total(f"{log.chain}/{partition}#last_ts") for partition in range(log.partitions)}
+    return watermark(log.ends, positions, last, log.partitions)
+
+
+def rollups_cover(lake: Lake, log: LogState) -> bool:
+    """Whether the rollups hold all that the events table held when this was called; waits a moment."""
+    events, rollups = lake.reader("events"), lake.reader("rollups")
+    events.version(lake.max_age_seconds)
+    needed = events.positions(log.chain, range(log.partitions))
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    age = lake.max_age_seconds
+    while True:
+        rollups.version(age)
+        held = rollups.positions(log.chain, range(log.partitions))
+        if all(held.get(partition, 0) >= position for partition, position in needed.items()):
+            return True
+        if age == 0.0 and time.monotonic() >= deadline:
+            return False
+        if age == 0.0:
+            time.sleep(_STEP_SECONDS)
+        age = 0.0

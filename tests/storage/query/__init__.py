@@ -1,0 +1,1 @@
+"""Questions against the plain-Python oracle."""
