@@ -1,0 +1,1 @@
+"""Tests of the work that runs beside writers and readers."""
