@@ -1,0 +1,1 @@
+"""The API's only way to the Kafka log."""

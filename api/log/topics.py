@@ -1,0 +1,194 @@
+"""The two topics as they must be: created when missing, checked and put right when present."""
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Final
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the library's stubs do not re-export them
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
+
+from schemas.topics import EVENTS_TOPIC_CONFIG, LIVE_TOPIC_CONFIG
+from storage.errors import Unavailable
+from storage.settings import StorageSettings
+
+# One admin request. A healthy broker answers in milliseconds, one that has just started in a second or two.
+_REQUEST_SECONDS: Final = 10.0
+# Where more than asked for is the operator's choice and loses nothing; -1 stands for "no limit".
+_AT_LEAST: Final = frozenset({"retention.ms", "retention.bytes", "max.message.bytes"})
+
+
+@dataclass(frozen=True, slots=True)
+class TopicPlan:
+    """What one topic must be."""
+
+    name: str
+    partitions: int
+    replication: int
+    config: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One property of a topic that is not what it must be."""
+
+    topic: str
+    name: str
+    actual: str
+    wanted: str
+
+    def __str__(self) -> str:
+        return f"topic {self.topic}: {self.name} is {self.actual or 'not set'}, should be {self.wanted}"
+
+
+def topic_plans(settings: StorageSettings, flush_messages: int | None) -> tuple[TopicPlan, TopicPlan]:
+    """The events and the live topic; `flush_messages` records are fsynced together, None leaves it to the cluster."""
+    replication = settings.kafka_replication
+    safety = {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"} if replication >= 3 else {}
+    flush = {} if flush_messages is None else {"flush.messages": str(flush_messages)}
+    return (
+        TopicPlan(settings.kafka_topic, settings.kafka_partitions, replication, EVENTS_TOPIC_CONFIG | safety | flush),
+        TopicPlan(settings.kafka_live_topic, 1, replication, LIVE_TOPIC_CONFIG),
+    )
+
+
+def differences(topic: str, wanted: Mapping[str, str], actual: Mapping[str, str]) -> list[Difference]:
+    """Properties that are not as wanted; a longer retention or a larger limit is nobody's fault."""
+    return [
+        Difference(topic, name, actual.get(name, ""), value)
+        for name, value in wanted.items()
+        if not _satisfies(name, value, actual.get(name, ""))
+    ]
+
+
+def _satisfies(name: str, wanted: str, actual: str) -> bool:
+    if name in _AT_LEAST and actual:
+        return _limit(actual) >= _limit(wanted)
+    return set(wanted.split(",")) == set(actual.split(","))
+
+
+def _limit(value: str) -> float:
+    return float("inf") if value == "-1" else int(value)
+
+
+def ensure_topics(settings: StorageSettings, flush_messages: int | None, wait_seconds: float) -> list[str]:
+    """Create what is missing and put right what differs; one line for each thing done or left to a person.
+
+    Blocks until the log answers, at most `wait_seconds`; raises Unavailable. Safe to repeat and to run twice at once.
+    """
+    admin = _admin(settings)
+    known = _await_topics(admin, settings, wait_seconds)
+    lines = []
+    for plan in topic_plans(settings, flush_messages):
+        if plan.name in known:
+            lines += [_put_right(admin, difference) for difference in _check(admin, plan)]
+        else:
+            _create(admin, plan)
+            lines.append(f"topic {plan.name}: created with {plan.partitions} partitions")
+    return lines
+
+
+def check_topics(settings: StorageSettings, flush_messages: int | None) -> list[str]:
+    """What is wrong with the topics, changing nothing; raises Unavailable when the log does not answer."""
+    admin = _admin(settings)
+    known = _await_topics(admin, settings, 0)
+    lines = []
+    for plan in topic_plans(settings, flush_messages):
+        if plan.name in known:
+            lines += [str(difference) for difference in _check(admin, plan)]
+        else:
+            lines.append(f"topic {plan.name} is missing")
+    return lines
+
+
+def group_lag(settings: StorageSettings) -> dict[int, int]:
+    """Records of each partition of the events topic that the workers have not committed; raises Unavailable.
+
+    Retention may have taken records that were never read: they count from where the log begins.
+    """
+    admin = _admin(settings)
+    count = _await_topics(admin, settings, 0).get(settings.kafka_topic, 0)
+    places = [TopicPartition(settings.kafka_topic, number) for number in range(count)]
+    if not places:
+        return {}
+    first = _ends(admin, places, OffsetSpec.earliest())  # type: ignore[no-untyped-call]  # untyped there
+    last = _ends(admin, places, OffsetSpec.latest())  # type: ignore[no-untyped-call]  # untyped there
+    group = ConsumerGroupTopicPartitions(settings.kafka_group, places)
+    committed: Any = _result(admin.list_consumer_group_offsets([group])[settings.kafka_group])
+    read = {place.partition: place.offset for place in committed.topic_partitions}
+    return {number: last[number] - max(first[number], read.get(number, -1)) for number in last}
+
+
+def _ends(admin: AdminClient, places: list[TopicPartition], spec: OffsetSpec) -> dict[int, int]:
+    futures = admin.list_offsets(dict.fromkeys(places, spec), request_timeout=_REQUEST_SECONDS)
+    return {place.partition: _result(future).offset for place, future in futures.items()}
+
+
+def _admin(settings: StorageSettings) -> AdminClient:
+    # Its own log lines would go to standard error, beside ours; what matters comes back as errors.
+    return AdminClient(settings.librdkafka() | {"log_level": 0, "socket.connection.setup.timeout.ms": 5000})
+
+
+def _await_topics(admin: AdminClient, settings: StorageSettings, wait_seconds: float) -> dict[str, int]:
+    """Partitions by topic, once the log answers."""
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            topics = admin.list_topics(timeout=min(_REQUEST_SECONDS, max(wait_seconds, 5.0))).topics
+        except KafkaException as error:
+            if time.monotonic() >= deadline:
+                raise Unavailable(
+                    f"Kafka at {settings.kafka_bootstrap_servers} does not answer ({_reason(error)});"
+                    " check that it runs and that KAFKA_BOOTSTRAP_SERVERS and KAFKA_SECURITY_PROTOCOL fit"
+                ) from error
+            time.sleep(0.2)
+        else:
+            return {name: len(topic.partitions) for name, topic in topics.items()}
+
+
+def _create(admin: AdminClient, plan: TopicPlan) -> None:
+    topic = NewTopic(plan.name, plan.partitions, plan.replication, config=dict(plan.config))
+    try:
+        _result(admin.create_topics([topic], operation_timeout=_REQUEST_SECONDS)[plan.name])
+    except Unavailable as error:
+        if "TOPIC_ALREADY_EXISTS" not in str(error):  # another process was faster
+            raise Unavailable(f"topic {plan.name} cannot be created: {error}") from error
+
+
+def _check(admin: AdminClient, plan: TopicPlan) -> list[Difference]:
+    resource = ConfigResource(ResourceType.TOPIC, plan.name)
+    entries: Any = _result(admin.describe_configs([resource])[resource])
+    return differences(plan.name, plan.config, {name: entry.value or "" for name, entry in entries.items()})
+
+
+def _put_right(admin: AdminClient, difference: Difference) -> str:
+    entry = ConfigEntry(difference.name, difference.wanted, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, difference.topic, incremental_configs=[entry])
+    try:
+        _result(admin.incremental_alter_configs([resource])[resource])
+    except Unavailable as error:
+        return f"{difference}, and cannot be changed from here: {error}"
+    return f"{difference}: changed"
+
+
+def _result(future: "Future[Any]") -> Any:
+    try:
+        return future.result(_REQUEST_SECONDS)
+    except KafkaException as error:
+        raise Unavailable(_reason(error)) from error
+    except TimeoutError as error:
+        raise Unavailable(f"no answer within {_REQUEST_SECONDS:g} s") from error
+
+
+def _reason(error: KafkaException) -> str:
+    cause = error.args[0]
+    return f"{cause.name()}: {cause.str()}"
