@@ -59,6 +59,11 @@ def zone_named(name: str) -> ZoneInfo:
         raise InvalidWindow("Invalid parameter: timezone") from error
 
 
+def whole_second_after(instant: datetime) -> datetime:
+    """`now` as a bound: the same for all who ask within a second, and just after what happened."""
+    return instant.replace(microsecond=0) + timedelta(seconds=1)
+
+
 def parse_range(start: str | None, end: str | None, zone: ZoneInfo, now: datetime, default: timedelta) -> TimeRange:
     """The range that `from` and `to` mean: ISO 8601, or dates whose last day is included.
 

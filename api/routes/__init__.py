@@ -1,0 +1,1 @@
+"""The native surface: one module a resource, each a function that makes its router."""
