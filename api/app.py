@@ -1,0 +1,199 @@
+"""The composition root of the API: settings in, an ASGI callable out."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from uuid import uuid4
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from api.auth.keys import KeyResolver, ProjectFinder
+from api.errors import CODES, Problem, problem_body
+from api.health import health_router, lake_check, metrics_page
+from api.ingest.countries import Countries
+from api.ingest.door import Door
+from api.ingest.lane import Lane
+from api.ingest.sender import Sender
+from api.ingest.visitor import SaltStore
+from api.log.coalescer import Budget
+from api.log.disk import is_embedded, watch_disk
+from api.log.producer import MESSAGE_TIMEOUT_SECONDS, KafkaProducer, LogProducer
+from api.middleware import NATIVE_MOUNTS, NativeSurface
+from api.services import Services
+from api.settings import ApiSettings
+from storage.errors import StorageError
+from storage.meta.engine import open_metadata
+from storage.meta.keycache import KeyCache
+from storage.meta.projects import project
+from storage.metrics import count
+
+logger = logging.getLogger(__name__)
+
+_MESSAGES = {404: "Not found", 405: "Method not allowed"}
+
+_STORE_USES_SECONDS = 60
+_PURGE_SALTS_SECONDS = 3600
+
+
+def assemble(
+    settings: ApiSettings,
+    producer: LogProducer | None = None,
+    keys: KeyResolver | None = None,
+    find_project: ProjectFinder | None = None,
+) -> Services:
+    """The services of a process; what is not handed in is made from the settings. Nothing is connected yet.
+
+    Raises ValueError for settings that cannot work, CountriesUnreadable for a bad country file.
+    """
+    settings.directory.create()
+    metadata = None
+    if keys is None or find_project is None:
+        metadata = open_metadata(settings.metadata_url, settings.directory.key_revision)
+        keys = keys or KeyCache(metadata)
+        find_project = find_project or partial(project, metadata)
+    producer = producer or KafkaProducer(settings.librdkafka(), settings.kafka_topic, settings.in_flight_bytes)
+    salts = SaltStore(settings.directory.run)
+    countries = Countries(settings.country_file) if settings.country_file is not None else None
+    return Services(
+        settings=settings,
+        metadata=metadata,
+        producer=producer,
+        door=Door(producer, Budget(settings.in_flight_events, settings.in_flight_bytes), f"door-{uuid4().hex[:12]}"),
+        keys=keys,
+        find_project=find_project,
+        salts=salts,
+        countries=countries,
+        sender=Sender(salts, countries, settings.trusted_proxies),
+    )
+
+
+def create_app(settings: ApiSettings, services: Services | None = None) -> ASGIApp:
+    """The whole API; its lifespan opens and closes the services."""
+    held = services or assemble(settings)
+    app = FastAPI(
+        title="Streamgauge",
+        version=version("streamgauge"),
+        redirect_slashes=False,
+        lifespan=partial(_lifespan, held),
+    )
+    app.state.services = held
+    app.include_router(health_router(held.readiness))
+    if settings.metrics_port is None:
+        app.add_route("/metrics", metrics_page, include_in_schema=False)
+    for place, mount in enumerate(NATIVE_MOUNTS):
+        for router in _native_routers(held):
+            app.include_router(router, prefix=mount, include_in_schema=place == 0)
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(Exception, _on_error)
+    return Lane(NativeSurface(app, settings.root_path), held.door, held.keys, held.find_project, held.sender, settings)
+
+
+def _native_routers(held: Services) -> list[APIRouter]:
+    """The routes of the native surface, which are mounted at each of its prefixes."""
+    return []
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(held: Services, _: FastAPI) -> AsyncIterator[None]:
+    async with contextlib.AsyncExitStack() as stack:
+        if held.metadata is not None:
+            stack.callback(held.metadata.close)
+        if held.countries is not None:
+            stack.callback(held.countries.close)
+        await held.producer.start()
+        held.door.open()
+        stack.push_async_callback(_drain, held)
+        held.readiness.add(partial(_log_reasons, held))
+        held.readiness.add(lake_check(held.settings.directory.lake))
+        for work in _background(held):
+            stack.push_async_callback(_cancel, asyncio.create_task(work))
+        yield
+        held.begin_to_stop()
+
+
+def _background(held: Services) -> list[Coroutine[None, None, None]]:
+    """Everything that goes on beside the requests."""
+    settings = held.settings
+    work = [every(_PURGE_SALTS_SECONDS, lambda: held.salts.purge(datetime.now(UTC)))]
+    if isinstance(held.keys, KeyCache):
+        work.append(every(_STORE_USES_SECONDS, held.keys.store_uses))
+    if settings.min_free_bytes and is_embedded(settings.directory.broker_file, settings.kafka_bootstrap_servers):
+        work.append(watch_disk(settings.directory.root, settings.min_free_bytes, held.door.set_disk_full))
+    return work
+
+
+async def every(seconds: float, work: Callable[[], None]) -> None:
+    """Do some blocking work in a thread now and again; what fails is logged and tried the next time."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await asyncio.to_thread(work)
+        except (StorageError, OSError):
+            logger.exception("background work failed")
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _drain(held: Services) -> None:
+    held.door.close()
+    held.unsent = await held.producer.stop(MESSAGE_TIMEOUT_SECONDS)
+    if held.unsent:
+        count("streamgauge_alarms_total", kind="records unsent at stop")
+        logger.error("stopped before the log took everything", extra={"records": held.unsent})
+
+
+async def _log_reasons(held: Services) -> list[str]:
+    if (cause := held.door.refusal) is not None:
+        return [f"log takes no events: {cause}"]
+    wrong = await held.producer.probe()
+    return [wrong] if wrong else []
+
+
+async def _on_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return _answer(error.status, error.body, error.headers)
+
+
+async def _on_http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = CODES.get(error.status_code, "bad_request")
+    headers = tuple((name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items())
+    return _answer(error.status_code, problem_body(code, _MESSAGES.get(error.status_code, error.detail)), headers)
+
+
+async def _on_invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return _answer(400, problem_body("bad_request", _invalid_message(error)))
+
+
+async def _on_error(_: Request, __: Exception) -> Response:
+    return _answer(500, problem_body("internal_error", "Internal server error"))
+
+
+def _invalid_message(error: RequestValidationError) -> str:
+    first = error.errors()[0]
+    place, *names = first["loc"]
+    if first["type"] == "json_invalid":
+        return "Malformed JSON"
+    what = "parameter" if place in ("query", "path") else "field" if place == "body" else str(place)
+    name = str(names[0]) if names else "body"
+    return f"Missing required {what}: {name}" if first["type"] == "missing" else f"Invalid {what}: {name}"
+
+
+def _answer(status: int, body: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
+    response = Response(body, status, media_type="application/json")
+    response.raw_headers.extend(headers)
+    return response

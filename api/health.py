@@ -1,0 +1,91 @@
+"""Whether this process is alive, and whether the system is ready; Prometheus' page."""
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+# What is wrong, one line a reason; empty if nothing is.
+Check = Callable[[], Awaitable[list[str]]]
+
+# Balancers and `up` ask often; a look at the log and the disk this old is fresh enough.
+_FRESH_SECONDS = 1.0
+
+
+class Readiness:
+    """The checks behind /health/ready. Not ready while stopping."""
+
+    def __init__(self) -> None:
+        self._checks: list[Check] = []
+        self._reasons: list[str] = ["starting"]
+        self._asked = float("-inf")
+        self._lock = asyncio.Lock()
+        self.is_stopping = False
+
+    def add(self, check: Check) -> None:
+        """Make readiness depend on one more check."""
+        self._checks.append(check)
+
+    async def reasons(self) -> list[str]:
+        """Why the system is not ready; empty if it is."""
+        async with self._lock:
+            if time.monotonic() - self._asked > _FRESH_SECONDS:
+                found = await asyncio.gather(*(check() for check in self._checks))
+                self._reasons = [reason for reasons in found for reason in reasons]
+                self._asked = time.monotonic()
+        return ["stopping", *self._reasons] if self.is_stopping else self._reasons
+
+
+def lake_check(directory: Path) -> Check:
+    """A file can be made in the lake's directory."""
+
+    def attempt() -> list[str]:
+        try:
+            with tempfile.TemporaryFile(dir=directory) as file:
+                file.write(b"\0")
+        except OSError as error:
+            return [f"lake is not writable: {error.strerror or error}"]
+        return []
+
+    async def check() -> list[str]:
+        return await asyncio.to_thread(attempt)
+
+    return check
+
+
+def health_router(readiness: Readiness) -> APIRouter:
+    router = APIRouter(prefix="/health", tags=["health"])
+
+    @router.get("/live")
+    async def live() -> dict[str, str]:
+        return {"status": "live"}
+
+    @router.get("/ready")
+    async def ready() -> JSONResponse:
+        reasons = await readiness.reasons()
+        if reasons:
+            return JSONResponse({"status": "unready", "reasons": reasons}, 503)
+        return JSONResponse({"status": "ready", "reasons": []})
+
+    return router
+
+
+def metrics_registry() -> CollectorRegistry:
+    """All processes of the host where they share a directory, else this one."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library leaves it unannotated
+    return registry
+
+
+async def metrics_page(_: Request) -> Response:
+    page = await asyncio.to_thread(generate_latest, metrics_registry())
+    return Response(page, media_type=CONTENT_TYPE_LATEST)

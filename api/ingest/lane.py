@@ -1,0 +1,211 @@
+"""The raw ASGI path of sending events, in front of the framework."""
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.auth.keys import KeyResolver, ProjectFinder, authenticate, credential, demand, project_of
+from api.errors import LogUnavailable, Problem, bad_request, malformed, not_allowed, problem_body
+from api.ingest.body import Body, Disconnected, read_body
+from api.ingest.door import Door, Line, Origin
+from api.ingest.sender import Sender
+from api.ingest.validation import Refused, check_line, check_syntax, problem_of, split_batch
+from api.middleware import CORS_HEADERS, NATIVE_MOUNTS
+from api.settings import ApiSettings
+from schemas.events import InvalidEvent
+from schemas.instants import format_millis
+from schemas.projects import Key
+from schemas.projects import Scope as KeyScope
+from storage.metrics import count
+
+logger = logging.getLogger(__name__)
+
+_DEFAULT_SOURCE = "api"
+_JSON = [(b"content-type", b"application/json"), *CORS_HEADERS]
+_SPACE = b" \t\r\n"
+_INTERNAL = problem_body("internal_error", "Internal server error")
+
+Headers = Mapping[bytes, bytes]
+
+
+class Lane:
+    """Answers `POST /events` and `POST /events/batch` of the native surface; everything else goes on to the app."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        door: Door,
+        keys: KeyResolver,
+        find_project: ProjectFinder,
+        sender: Sender,
+        settings: ApiSettings,
+    ) -> None:
+        self._app = app
+        self._door = door
+        self._keys = keys
+        self._find_project = find_project
+        self._sender = sender
+        self._settings = settings
+        self._limits = settings.event_limits
+        self._is_batch = {
+            f"{settings.root_path}{mount}{path}{slash}": path.endswith("/batch")
+            for mount in NATIVE_MOUNTS
+            for path in ("/events", "/events/batch")
+            for slash in ("", "/")
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_batch = self._is_batch.get(scope["path"]) if scope["type"] == "http" else None
+        if is_batch is None:
+            await self._app(scope, receive, send)
+        elif scope["method"] == "POST":
+            await self._post(is_batch, scope, receive, send)
+        elif scope["method"] == "OPTIONS" or (scope["method"] in ("GET", "HEAD") and not is_batch):
+            await self._app(scope, receive, send)
+        else:
+            allow = b"POST, OPTIONS" if is_batch else b"GET, POST, OPTIONS"
+            await _refuse(send, not_allowed(allow))
+
+    async def _post(self, is_batch: bool, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            status, body = await (self._batch if is_batch else self._event)(scope, receive)
+        except Disconnected:
+            return
+        except Problem as problem:
+            if isinstance(problem, LogUnavailable):
+                count("streamgauge_log_unavailable_total", cause=problem.cause)
+            elif problem.status in (400, 413):
+                count("streamgauge_events_refused_total", code=problem.code)
+            await _refuse(send, problem)
+            return
+        except Exception:  # the edge of the process: one broken request must not look like a dropped connection
+            logger.exception("request failed", extra={"path": scope["path"]})
+            count("streamgauge_requests_total", status=500)
+            await _answer(send, 500, _INTERNAL)
+            return
+        count("streamgauge_requests_total", status=status)
+        await _answer(send, status, body)
+
+    async def _event(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
+        headers = _merged(scope["headers"])
+        key = await authenticate(self._keys, credential(headers))
+        body = await self._read(receive, headers, self._settings.body_bytes)
+        received = time.time_ns() // 1_000_000
+        raw = body.content.strip(_SPACE)
+        if not raw:
+            raise malformed()
+        self._demand(key, raw)
+        try:
+            event, raw = check_line(raw, self._limits, received)
+        except InvalidEvent as error:
+            raise problem_of(error) from error
+        line = Line(event, raw, self._idempotency_key(headers))
+        origin = await self._origin(scope, headers, key, received, not (event.user_id or event.anonymous_id))
+        [event_id] = await self._door.accept(origin, [line])
+        return 200, b'{"status":"ok","eventId":%b,"receivedAt":"%b"}' % (
+            msgspec.json.encode(event_id),
+            format_millis(received).encode(),
+        )
+
+    async def _batch(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
+        headers = _merged(scope["headers"])
+        key = await authenticate(self._keys, credential(headers))
+        body = await self._read(receive, headers, self._settings.batch_body_bytes)
+        received = time.time_ns() // 1_000_000
+        self._demand(key, body.content)
+        lines, verdicts = self._checked(body.content, self._idempotency_key(headers), received)
+        is_anonymous = any(not (line.event.user_id or line.event.anonymous_id) for line in lines)
+        origin = await self._origin(scope, headers, key, received, is_anonymous)
+        ids = iter(await self._door.accept(origin, lines) if lines else ())
+        refusals = [verdict for verdict in verdicts if verdict is not None]
+        for refusal in refusals:
+            count("streamgauge_events_refused_total", code=refusal.code)
+        answer: dict[str, Any] = {
+            "status": "error" if not lines else "partial" if refusals else "ok",
+            "accepted": len(lines),
+            "rejected": len(refusals),
+            "eventIds": [next(ids) if verdict is None else None for verdict in verdicts],
+            "errors": [
+                {"index": index, "error": verdict.code, "message": verdict.message}
+                for index, verdict in enumerate(verdicts)
+                if verdict is not None
+            ],
+            "receivedAt": format_millis(received),
+        }
+        if not lines:
+            answer |= {"error": "bad_request", "message": f"No event is valid; the first: {refusals[0].message}"}
+        return 200 if lines else 400, msgspec.json.encode(answer)
+
+    def _checked(
+        self, content: bytes, idempotency_key: str | None, received: int
+    ) -> tuple[list[Line], list[Refused | None]]:
+        lines: list[Line] = []
+        verdicts: list[Refused | None] = []
+        for index, raw in enumerate(split_batch(content, self._settings.batch_events)):
+            try:
+                event, checked = check_line(raw, self._limits, received)
+            except InvalidEvent as error:
+                verdicts.append(Refused(error.code, error.message))
+            else:
+                lines.append(Line(event, checked, f"{idempotency_key}:{index}" if idempotency_key else None))
+                verdicts.append(None)
+        return lines, verdicts
+
+    async def _read(self, receive: Receive, headers: Headers, most: int) -> Body:
+        body = await read_body(receive, headers, most, self._settings.body_seconds)
+        if len(body.content) > self._settings.expansion_ratio * body.received:
+            count("streamgauge_alarms_total", kind="body expansion")
+        return body
+
+    def _demand(self, key: Key, content: bytes) -> None:
+        # Malformed JSON is told before a missing scope is, as the contract orders it.
+        if not key.scope.allows(KeyScope.INGEST):
+            check_syntax(content)
+            demand(key, KeyScope.INGEST)
+
+    def _idempotency_key(self, headers: Headers) -> str | None:
+        raw = headers.get(b"idempotency-key", b"").strip()
+        if not raw:
+            return None
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError as error:
+            raise bad_request("Invalid header: Idempotency-Key") from error
+        if len(text) > self._limits.id_characters or not text.isprintable():
+            raise bad_request("Invalid header: Idempotency-Key")
+        return text
+
+    async def _origin(self, scope: Scope, headers: Headers, key: Key, received: int, is_anonymous: bool) -> Origin:
+        wanted = None
+        if scope["query_string"]:
+            wanted = parse_qs(scope["query_string"].decode("latin-1")).get("projectId", [None])[-1]
+        project = await project_of(key, wanted, self._find_project)
+        visitor = self._sender.visitor(scope, headers, project) if is_anonymous else None
+        return Origin(project, received, _DEFAULT_SOURCE, visitor, self._sender.country(scope))
+
+
+def _merged(pairs: list[tuple[bytes, bytes]]) -> Headers:
+    """Headers by name; those sent twice are joined, so that none hides another."""
+    headers = dict(pairs)
+    if len(headers) == len(pairs):
+        return headers
+    merged: dict[bytes, bytes] = {}
+    for name, value in pairs:
+        merged[name] = merged[name] + b", " + value if name in merged else value
+    return merged
+
+
+async def _refuse(send: Send, problem: Problem) -> None:
+    count("streamgauge_requests_total", status=problem.status)
+    await _answer(send, problem.status, problem.body, problem.headers)
+
+
+async def _answer(send: Send, status: int, body: bytes, further: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    headers = [*_JSON, (b"content-length", b"%d" % len(body)), *further]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

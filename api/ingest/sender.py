@@ -1,0 +1,41 @@
+"""What the connection alone tells of who sends: a visitor's hash and a country. The address goes no further."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from ipaddress import ip_network
+
+from starlette.types import Scope
+
+from api.errors import unavailable
+from api.ingest.client_address import client_address
+from api.ingest.countries import Countries
+from api.ingest.visitor import SaltStore, visitor_hash
+from storage.errors import Unavailable
+
+
+class Sender:
+    """Looks at a connection; keeps and logs nothing of it."""
+
+    def __init__(self, salts: SaltStore, countries: Countries | None, trusted_proxies: tuple[str, ...]) -> None:
+        self._salts = salts
+        self._countries = countries
+        self._trusted = tuple(ip_network(proxy, strict=False) for proxy in trusted_proxies)
+
+    def visitor(self, scope: Scope, headers: Mapping[bytes, bytes], project: int) -> str | None:
+        """The day's hash of a visitor whose browser sent this; None where no browser did. Raises Problem 503."""
+        if b"origin" not in headers:
+            return None
+        try:
+            salt = self._salts.salt(datetime.now(UTC))
+        except Unavailable as error:
+            raise unavailable("The visitor's salt cannot be read now; send the request again") from error
+        agent = headers.get(b"user-agent", b"").decode("latin-1")
+        return visitor_hash(salt, project, self._address(scope), agent)
+
+    def country(self, scope: Scope) -> str | None:
+        """ISO 3166 alpha-2, where a country file is configured and knows the address."""
+        return self._countries.code(self._address(scope)) if self._countries is not None else None
+
+    def _address(self, scope: Scope) -> str | None:
+        client = scope.get("client")
+        return client_address(client[0] if client else None, scope["headers"], self._trusted)

@@ -1,0 +1,110 @@
+"""The checks every way in shares: one event, and the events of a batch."""
+
+from dataclasses import dataclass
+
+import msgspec
+from msgspec import Raw, Struct
+
+from api.errors import Problem, bad_request, malformed, too_large
+from schemas.events import Event, EventLimits, InvalidEvent, ProblemCode, check_event, decode_event
+
+_MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_SPACE = b" \t\r\n"
+_LIST = msgspec.json.Decoder(list[Raw])
+_ANY = msgspec.json.Decoder()
+
+
+class _Envelope(Struct):
+    events: Raw = Raw()
+
+
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One event that is not accepted, and what its sender is told."""
+
+    code: ProblemCode
+    message: str
+
+
+def check_line(raw: bytes, limits: EventLimits, received: int) -> tuple[Event, bytes]:
+    """The event of some JSON, and the line that goes into the log. Raises InvalidEvent."""
+    event = decode_event(raw)
+    check_event(event, raw, limits, received)
+    # Fields that nobody knows are not decoded, and could hold anything.
+    if not raw.isascii():
+        try:
+            raw.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidEvent("Malformed JSON") from error
+    # Outside of texts, where JSON forbids it, a line feed is only space.
+    return event, raw.replace(b"\n", b" ") if b"\n" in raw else raw
+
+
+def check_syntax(body: bytes) -> None:
+    """Raises Problem 400 unless a body is JSON, or lines of JSON with at least one among them."""
+    try:
+        _ANY.decode(body)
+    except _MALFORMED as error:
+        if not any(_is_json(line) for line in body.split(b"\n") if line.strip(_SPACE)):
+            raise malformed() from error
+
+
+def split_batch(body: bytes, most: int) -> list[bytes]:
+    """The events of a batch, each as its own bytes: an array, `{"events": [...]}`, or NDJSON.
+
+    Raises Problem 400 for what is none of them and for no events, 413 for more than `most`.
+    """
+    start = body.lstrip(_SPACE)[:1]
+    if not start:
+        raise malformed()
+    raws = _listed(body) if start == b"[" else _enveloped(body) if start == b"{" else None
+    if raws is not None:
+        items = [bytes(raw) for raw in raws]
+    else:
+        items = [stripped for line in body.split(b"\n") if (stripped := line.strip(_SPACE))]
+    if not items:
+        raise bad_request("Missing required field: events")
+    if len(items) > most:
+        raise too_large(f"Batch too large: at most {most} events")
+    return items
+
+
+def refused(problem: InvalidEvent) -> Refused:
+    return Refused(problem.code, problem.message)
+
+
+def problem_of(error: InvalidEvent) -> Problem:
+    """The answer to a single event that is not accepted."""
+    return too_large(error.message) if error.code == "payload_too_large" else bad_request(error.message)
+
+
+def _listed(body: bytes) -> list[Raw]:
+    try:
+        return _LIST.decode(body)
+    except _MALFORMED as error:
+        raise malformed() from error
+
+
+def _enveloped(body: bytes) -> list[Raw] | None:
+    """The list of an envelope; None where the body is no single object, or one without `events`."""
+    try:
+        events = bytes(_ENVELOPE.decode(body).events)
+    except _MALFORMED:
+        return None
+    if not events:
+        return None
+    try:
+        return _LIST.decode(events)
+    except _MALFORMED as error:
+        raise bad_request("Invalid field: events") from error
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        _ANY.decode(line)
+    except _MALFORMED:
+        return False
+    return True

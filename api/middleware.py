@@ -1,0 +1,60 @@
+"""What holds for the whole native surface, whoever answers: slashes, preflights and CORS headers."""
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+NATIVE_MOUNTS = ("/api/v1", "/compat/jcht/api/v1")
+
+_EXPOSED = (
+    b"Retry-After",
+    b"X-RateLimit-Limit",
+    b"X-RateLimit-Remaining",
+    b"X-RateLimit-Reset",
+    b"Streamgauge-Accuracy",
+    b"Streamgauge-Timezone",
+    b"Streamgauge-Watermark",
+)
+CORS_HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    (b"access-control-allow-origin", b"*"),
+    (
+        b"access-control-expose-headers",
+        b", ".join(_EXPOSED),
+    ),
+)
+_PREFLIGHT_HEADERS = (
+    *CORS_HEADERS,
+    (b"access-control-allow-methods", b"GET, POST, PATCH, DELETE, OPTIONS"),
+    (b"access-control-allow-headers", b"X-API-Key, Authorization, Content-Type, Idempotency-Key"),
+    (b"access-control-max-age", b"600"),
+)
+
+
+class NativeSurface:
+    """Ignores a trailing slash everywhere, answers native preflights, and puts CORS headers on native answers."""
+
+    def __init__(self, app: ASGIApp, root_path: str) -> None:
+        self._app = app
+        self._prefixes = tuple(f"{root_path}{mount}/" for mount in NATIVE_MOUNTS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path: str = scope["path"]
+        if path.endswith("/") and len(path) > 1:
+            scope = dict(scope, path=path.rstrip("/") or "/")
+        if not path.startswith(self._prefixes):
+            await self._app(scope, receive, send)
+        elif scope["method"] == "OPTIONS":
+            await send({"type": "http.response.start", "status": 204, "headers": list(_PREFLIGHT_HEADERS)})
+            await send({"type": "http.response.body"})
+        else:
+            await self._app(scope, receive, _with_cors(send))
+
+
+def _with_cors(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *CORS_HEADERS]
+        await send(message)
+
+    return sending

@@ -1,0 +1,39 @@
+"""All that one API process holds; `create_app` puts it on `app.state.services`."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from api.auth.keys import KeyResolver, ProjectFinder
+from api.health import Readiness
+from api.ingest.countries import Countries
+from api.ingest.door import Door
+from api.ingest.sender import Sender
+from api.ingest.visitor import SaltStore
+from api.log.producer import LogProducer
+from api.settings import ApiSettings
+from storage.meta.engine import Metadata
+
+
+@dataclass(slots=True)
+class Services:
+    """What the lane and the routes work with; the app's lifespan opens and closes it."""
+
+    settings: ApiSettings
+    metadata: Metadata | None
+    producer: LogProducer
+    door: Door
+    keys: KeyResolver
+    find_project: ProjectFinder
+    salts: SaltStore
+    countries: Countries | None
+    sender: Sender
+    readiness: Readiness = field(default_factory=Readiness)
+    # Set when the process begins to stop, so that endless answers can end.
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    # Records that the log had not taken when the process had to stop.
+    unsent: int = 0
+
+    def begin_to_stop(self) -> None:
+        """Not ready any more, and endless answers end; safe to repeat."""
+        self.readiness.is_stopping = True
+        self.stopping.set()
