@@ -13,7 +13,6 @@ F8 kafka     the caller commits the offsets: a cache, so that lag tools work
 import json
 import logging
 import random
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,7 +31,7 @@ from storage.lake.deadletters import dead_letters_table
 
 log = logging.getLogger(__name__)
 
-TOTALS = ("lines", "rows", "rejects", "duplicates", "gaps")
+TOTALS = ("first", "lines", "rows", "rejects", "duplicates", "gaps")
 # Retries back off to this; a lake that is away for half a minute makes the worker unready, not dead.
 _LONGEST_PAUSE_SECONDS = 5.0
 
@@ -42,13 +41,6 @@ class Barrier(Protocol):
 
     def sync(self, table: FencedTable) -> None:
         """Flush everything up to the table's version to the disk."""
-
-
-class NoBarrier:
-    """For object stores, which are durable when they answer."""
-
-    def sync(self, table: FencedTable) -> None:
-        """Nothing to do."""
 
 
 @dataclass(slots=True)
@@ -83,9 +75,9 @@ class Flusher:
         self.stored: dict[int, Stored] = {}
         self.failing_since: float | None = None
         self.last_error: str | None = None
-        self.stop = threading.Event()
+        self.deadline: float | None = None  # monotonic seconds, set by the worker while it revokes or stops
 
-    def flush(self, batch: Batch, deadline: float | None = None) -> Flushed | None:
+    def flush(self, batch: Batch) -> Flushed | None:
         """F2 to F7. None: the deadline (monotonic seconds) passed first; nothing is lost, the batch may come again.
 
         Raises Restart when the lake went back, NeedsPerson when it is broken.
@@ -104,7 +96,7 @@ class Flusher:
                 break
             attempt += 1
             self._refused(refused)
-            if not self._pause(attempt, deadline):
+            if not self._pause(attempt):
                 return None
             reload |= self._settle(batch)
         self.failing_since = self.last_error = None
@@ -173,7 +165,7 @@ class Flusher:
             stored = self.stored[partition]
             stored.totals = batch.after[partition]
             stored.held = span.next
-        self._roll_up(batch.spans, batch.rows)
+        self.roll_up(batch.spans, batch.rows)
         crash_point("before F6")
         self._sync(self.events)
         self._sync(self.rollups)
@@ -212,7 +204,7 @@ class Flusher:
         crash_point("after F3")
         return None
 
-    def _roll_up(self, spans: Mapping[int, Span], rows: Chunk | None) -> None:
+    def roll_up(self, spans: Mapping[int, Span], rows: Chunk | None) -> None:
         """F5: never back to F4; what fails here is caught up at the next flush or the next load."""
         for attempt in range(1, 6):
             crash_point("before F5")
@@ -223,7 +215,7 @@ class Flusher:
             except LakeUnreadable as error:
                 log.warning("cannot read the rows to roll up", extra={"reason": str(error)})
             metrics.count("streamgauge_commits_refused_total")
-            self._pause(attempt, None)
+            self._pause(attempt)
         log.warning("rollups are behind", extra={"partitions": sorted(spans)})
 
     def _sync(self, table: FencedTable) -> None:
@@ -242,12 +234,14 @@ class Flusher:
         if self.failing_since is None:
             self.failing_since = time.monotonic()
 
-    def _pause(self, attempt: int, deadline: float | None) -> bool:
+    def _pause(self, attempt: int) -> bool:
         """Back off with jitter; False when the deadline passes first."""
         pause = min(_LONGEST_PAUSE_SECONDS, 0.05 * 2**attempt) * (0.5 + random.random() / 2)
-        if deadline is not None and time.monotonic() + pause > deadline:
-            return False
-        self.stop.wait(pause)
+        until = time.monotonic() + pause
+        while (left := until - time.monotonic()) > 0:
+            if self.deadline is not None and until > self.deadline:
+                return False
+            time.sleep(min(left, 0.1))
         return True
 
     def _settle(self, batch: Batch) -> set[int]:
@@ -267,8 +261,12 @@ class Flusher:
                 raise Restart(f"the lake went back: partition {partition} at {now.held}, held {held}")
         self.stored |= fresh
         # Whoever committed for us may have died before its rollups.
-        self._roll_up({p: Span(None, now.held) for p, now in fresh.items() if now.held is not None}, None)
+        self.roll_up({p: Span(None, now.held) for p, now in fresh.items() if now.held is not None}, None)
         return {partition for partition, now in fresh.items() if now.held is not None and now.held > ends[partition]}
+
+    def is_known_chain(self) -> bool:
+        """Whether any partition of this chain has a position."""
+        return any(self.events.position(partition) is not None for partition in range(1024))
 
     def read_stored(self, partition: int) -> Stored:
         """Position, totals and dead-letter keys as the current handles know them."""

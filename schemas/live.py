@@ -54,6 +54,7 @@ class PartitionStatus(Struct, frozen=True, tag="status", array_like=True):
     last_timestamp: int  # log append time (unix ms) of the record before `durable`
     worker: str
     flush_error: str | None = None
+    end_at: int = 0  # unix ms when the broker was asked for `end`
 
 
 LiveMessage = SlotState | ProjectTotals | PartitionStatus

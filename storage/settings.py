@@ -102,6 +102,11 @@ class StorageSettings(BaseSettings):
         return DataDirectory(self.data_dir)
 
     @property
+    def lake_uri(self) -> str:
+        """Where the tables are."""
+        return str(self.directory.lake)
+
+    @property
     def metadata_url(self) -> str:
         """The SQLAlchemy URL of the metadata database."""
         if self.database_url is not None:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from deltalake import DeltaTable
+
 from schemas.instants import from_millis
 from storage.lake import columns, snapshot
 from storage.lake.columns import Chunk, LiveGroup
@@ -49,23 +51,27 @@ class LivePast:
     totals: list[tuple[int, int, int]]
 
 
-def live_past(events: FencedTable, partition: int, below: int, slot_seconds: int, first: int, last: int) -> LivePast:
-    """Slots between two unix seconds, and totals of all time, of the rows below an offset."""
-    pinned = snapshot.snapshot_of(events.table, "events", f"kafka_partition = {partition}")
-    recent: Chunk = snapshot.read(
-        snapshot.snapshot_of(events.table, "events", f"kafka_partition = {partition} AND date >= '{_day(first)}'"),
+def live_past(uri: str, partition: int, below: int, slot_seconds: int, first: int) -> LivePast:
+    """Slots from unix second `first` on, and totals of all time, of the rows below an offset.
+
+    Opens a handle of its own, so that it may run beside the thread that writes.
+    """
+    table = DeltaTable(uri)
+    pinned = snapshot.snapshot_of(table, "events", f"kafka_partition = {partition} AND date >= '{_day(first)}'")
+    chunk: Chunk = snapshot.read(
+        pinned,
         "*",
-        "kafka_partition = ? AND kafka_offset < ? AND epoch_ms(timestamp) >= ? AND epoch_ms(timestamp) < ?",
-        [partition, below, first * 1000, last * 1000],
+        "kafka_partition = ? AND kafka_offset < ? AND epoch_ms(timestamp) >= ?",
+        [partition, below, first * 1000],
     )
     totals = snapshot.read(
-        pinned,
+        snapshot.snapshot_of(table, "events", f"kafka_partition = {partition}"),
         "project_id, count(*) AS events, count(*) FILTER (is_pageview) AS pageviews",
         "kafka_partition = ? AND kafka_offset < ? AND NOT is_bot AND NOT is_system GROUP BY project_id",
         [partition, below],
     )
     return LivePast(
-        columns.live_groups(recent, slot_seconds, first, last),
+        columns.live_groups(chunk, slot_seconds, first, 2**40),
         list(zip(*(column.to_pylist() for column in totals.columns), strict=True)),
     )
 

@@ -1,0 +1,113 @@
+"""Which log this is and how far it reaches, asked of the broker beside Faust."""
+
+import logging
+import time
+import zlib
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from processors.errors import Restart
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class LogRange:
+    """The offsets of a partition that can be read: start <= offset < end."""
+
+    start: int
+    end: int
+
+
+class Log:
+    """One topic as seen by an own consumer that is in no group. Blocking; used by one thread at a time."""
+
+    def __init__(self, librdkafka: dict[str, str | int | float | bool], topic: str) -> None:
+        self.topic = topic
+        self._admin = AdminClient(dict(librdkafka))
+        self._consumer = Consumer(
+            {
+                **librdkafka,
+                "group.id": "streamgauge-identity",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "enable.partition.eof": False,
+            }
+        )
+
+    def chain(self) -> str:
+        """`<cluster id>/<topic id>`: another cluster or a recreated topic is another chain."""
+        cluster = self._admin.describe_cluster(request_timeout=_TIMEOUT_SECONDS).result()
+        topics = self._admin.describe_topics(TopicCollection([self.topic]), request_timeout=_TIMEOUT_SECONDS)
+        description = topics[self.topic].result()
+        return f"{cluster.cluster_id}/{description.topic_id or self.topic}"
+
+    def partitions(self) -> int:
+        """How many partitions the topic has."""
+        topic = self._consumer.list_topics(self.topic, timeout=_TIMEOUT_SECONDS).topics[self.topic]
+        if topic.error is not None:
+            raise KafkaException(topic.error)
+        return len(topic.partitions)
+
+    def range(self, partition: int) -> LogRange:
+        """Start and end of a partition now."""
+        start, end = self._consumer.get_watermark_offsets(
+            TopicPartition(self.topic, partition), timeout=_TIMEOUT_SECONDS
+        )
+        return LogRange(start, end)
+
+    def fingerprint(self, partition: int, offset: int) -> tuple[int, int, int] | None:
+        """(offset, timestamp, CRC-32 of the value) of the first record at or after `offset`."""
+        self._consumer.assign([TopicPartition(self.topic, partition, offset)])
+        try:
+            deadline = time.monotonic() + _TIMEOUT_SECONDS
+            while time.monotonic() < deadline:
+                message = self._consumer.poll(0.5)
+                if message is None:
+                    continue
+                if (error := message.error()) is not None:
+                    raise KafkaException(error)
+                value = message.value()
+                return message.offset() or 0, message.timestamp()[1], zlib.crc32(value or b"")
+            return None
+        finally:
+            self._consumer.unassign()
+
+    def is_assigned_elsewhere(self, group: str) -> bool:
+        """Whether the members of the group hold every partition between them."""
+        groups = self._admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_SECONDS)
+        held = {
+            tp.partition
+            for member in groups[group].result().members
+            for tp in (member.assignment.topic_partitions if member.assignment else [])
+            if tp.topic == self.topic
+        }
+        return len(held) >= self.partitions()
+
+    def close(self) -> None:
+        """Leave the broker."""
+        self._consumer.close()
+
+
+def wait_for_topics(librdkafka: dict[str, str | int | float | bool], topics: list[str], seconds: float) -> None:
+    """Wait until the broker answers and has the topics; Restart when it does not in time.
+
+    Faust must not start before: without a broker it exits, without the topic it idles for minutes.
+    """
+    admin = AdminClient(dict(librdkafka))
+    deadline = time.monotonic() + seconds
+    missing = topics
+    while time.monotonic() < deadline:
+        try:
+            found = admin.list_topics(timeout=5.0).topics
+            missing = [topic for topic in topics if topic not in found]
+            if not missing:
+                return
+        except KafkaException as error:
+            log.warning("waiting for the broker", extra={"reason": str(error)})
+        time.sleep(0.5)
+    raise Restart(f"the broker does not answer or lacks topics {missing} after {seconds:.0f} s")
