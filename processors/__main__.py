@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from prometheus_client import start_http_server
-from storage.logs import configure_logging
 
 from processors.barrier import DiskBarrier
 from processors.errors import WorkerError
@@ -15,6 +14,7 @@ from processors.identity import wait_for_topics
 from processors.projects import KnownProjects
 from processors.settings import WorkerSettings
 from storage.errors import StorageError
+from storage.logs import configure_logging
 from storage.meta.engine import open_metadata
 from storage.meta.projects import known_project_ids
 
@@ -61,12 +61,11 @@ def run(settings: WorkerSettings, name: str) -> None:
         lambda: _say_ready(ready_file),
     )
     worker = faust.Worker(app, override_logging=False, redirect_stdouts=False, loglevel="WARN", quiet=True)
+    status = 0
     try:
         worker.execute_from_commandline()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
-    else:
-        status = 0
     # The lake is committed. What is left is the interpreter's own clean-up, which can abort in
     # native libraries (after a full disk, say) and would turn an orderly stop into a crash.
     logging.shutdown()
