@@ -1,0 +1,1 @@
+"""Work on the lake beside its writers and readers: merging, expiry, vacuum, audit, on a schedule."""

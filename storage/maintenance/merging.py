@@ -1,0 +1,131 @@
+"""The rows of some files as one sorted stream: events without duplicates, rollups merged by their key."""
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from storage.lake.tables import ROW_GROUP_ROWS, TABLES, TableName
+from storage.maintenance.files import LiveFile, wide
+from storage.sketches import PeopleUnion
+
+_PLACE = ("kafka_partition", "kafka_offset", "record_index")
+_ROLLUP_KEY = ("date", "project_id", "hour", "event", "dimension", "value", "lg_k")
+# A dense sketch has 8 KB, so this many rows of rollups are 32 MB.
+_ROLLUP_BATCH_ROWS = 4096
+_LARGEST_BATCH_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a merge may take beside writers and readers."""
+
+    memory_mb: int = 512
+    threads: int = 1
+    scratch: Path | None = None  # where a sort that outgrows the memory goes
+
+
+@contextmanager
+def sorted_rows(
+    table: Path,
+    name: TableName,
+    schema: pa.Schema,
+    files: Sequence[LiveFile],
+    resources: Resources,
+    is_deduplicated: bool = False,
+) -> Iterator[Iterator[pa.RecordBatch]]:
+    """Batches of all rows, in the table's sort order; the columns are the schema's, with 64-bit offsets."""
+    paths = [str(table / file.path) for file in files]
+    with duckdb.connect(":memory:") as connection:
+        _configure(connection, resources)
+        connection.register("blank", wide(schema).empty_table())
+        condition, losers = "true", _duplicates(connection, paths) if is_deduplicated else None
+        if losers:
+            connection.register("losers", losers)
+            condition = "(filename, file_row_number) NOT IN (SELECT filename, file_row_number FROM losers)"
+        names = ", ".join(f'"{column}"' for column in schema.names)
+        order = [*TABLES[name].sort, *(column for column in _ROLLUP_KEY if name == "rollups"), *_PLACE]
+        sort = ", ".join(f'"{column}"' for column in dict.fromkeys(order) if column in schema.names)
+        reader = connection.sql(
+            f"SELECT {names} FROM ({_SOURCE} UNION ALL BY NAME FROM blank) WHERE {condition} ORDER BY {sort}",
+            params=[paths],
+        ).to_arrow_reader(_batch_rows(name, files))
+        batches = (pa.RecordBatch.from_arrays(batch.columns, schema=wide(schema)) for batch in reader)
+        yield merged_rollups(batches, wide(schema)) if name == "rollups" else batches
+        del reader, batches
+
+
+# Old files lack columns that were added later; the empty relation beside them supplies these as nulls.
+_SOURCE = (
+    "FROM read_parquet(?, hive_partitioning=true, hive_types={'date': DATE}, union_by_name=true, "
+    "filename=true, file_row_number=true)"
+)
+
+
+def _configure(connection: duckdb.DuckDBPyConnection, resources: Resources) -> None:
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET arrow_large_buffer_size = true")
+    connection.execute(f"SET threads = {resources.threads}")
+    connection.execute(f"SET memory_limit = '{resources.memory_mb}MB'")
+    if resources.scratch:
+        connection.execute(f"SET temp_directory = '{str(resources.scratch).replace(chr(39), chr(39) * 2)}'")
+
+
+def _duplicates(connection: duckdb.DuckDBPyConnection, paths: list[str]) -> pa.Table | None:
+    """Where the rows lie whose event id an earlier row of the date has; usually none.
+
+    Rows are named by their place in a file, so that even two copies of one row leave one.
+    """
+    losers: pa.Table = connection.sql(
+        f"""SELECT filename, file_row_number FROM (
+            SELECT filename, file_row_number, row_number() OVER (
+                PARTITION BY date, project_id, event_id ORDER BY {", ".join(_PLACE)}, filename, file_row_number) AS turn
+            {_SOURCE}) WHERE turn > 1""",
+        params=[paths],
+    ).to_arrow_table()
+    return losers if len(losers) else None
+
+
+def _batch_rows(name: TableName, files: Sequence[LiveFile]) -> int:
+    """Rows of one batch, which becomes one row group: fewer where rows are unusually large."""
+    if name == "rollups":
+        return _ROLLUP_BATCH_ROWS
+    row_bytes = 4 * sum(file.size for file in files) // max(1, sum(file.rows for file in files)) + 1  # unpacked
+    return min(ROW_GROUP_ROWS, max(2048, _LARGEST_BATCH_BYTES // row_bytes))
+
+
+def merged_rollups(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """One row for each key of a stream sorted by key: counts and sums add, people merge as sketches."""
+    rows = itertools.chain.from_iterable(batch.to_pylist() for batch in batches)
+    groups = itertools.groupby(rows, key=lambda row: tuple(row[column] for column in _ROLLUP_KEY))
+    merged = (_merged_row(list(partials)) for _, partials in groups)
+    while batch := list(itertools.islice(merged, _ROLLUP_BATCH_ROWS)):
+        yield pa.RecordBatch.from_pylist(batch, schema=schema)
+
+
+def _merged_row(partials: list[dict[str, Any]]) -> dict[str, Any]:
+    first = partials[0]
+    if len(partials) == 1:
+        return first
+    people = PeopleUnion(first["lg_k"])
+    for partial in partials:
+        people.merge(partial["people"])
+    return first | {
+        "count": sum(partial["count"] for partial in partials),
+        "sums": _added([partial["sums"] for partial in partials]),
+        "people": people.to_bytes(),
+    }
+
+
+def _added(texts: list[str | None]) -> str | None:
+    sums: dict[str, float] = {}
+    for text in texts:
+        for key, value in json.loads(text or "{}").items():
+            sums[key] = sums.get(key, 0) + value
+    return json.dumps(sums, sort_keys=True) if sums else None
