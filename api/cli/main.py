@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from api.cli.output import Failure, complain
 
@@ -60,6 +61,8 @@ def _run(arguments: list[str]) -> int:
         command, name, rest = typer.main.get_command(_overview()), "streamgauge", arguments or ["--help"]
     else:
         command, name, rest = _load(arguments[0], entry), f"streamgauge {arguments[0]}", arguments[1:]
+        if isinstance(command, TyperGroup):
+            rest = rest or ["--help"]
     status = command.main(rest, prog_name=name, standalone_mode=False)
     return status if isinstance(status, int) else 0
 
@@ -76,7 +79,7 @@ def _load(name: str, entry: Entry) -> Any:
 
 def _overview() -> typer.Typer:
     """All commands by name and line only: for `--help` and for names that do not exist."""
-    overview = typer.Typer(add_completion=False, help=_ABOUT, no_args_is_help=True)
+    overview = typer.Typer(add_completion=False, help=_ABOUT)
     for name, entry in COMMANDS.items():
         overview.command(name, help=entry.help)(_nothing())
     return overview
@@ -97,9 +100,11 @@ def _one_line(error: Exception) -> str:
         first = error.errors()[0]
         return f"setting {_setting_name(first['loc'])}: {first['msg']}; see `streamgauge doctor --settings`"
     if isinstance(error, typer.TyperException):
-        return f"{error.format_message()} (see --help)"
+        return f"{error.format_message().rstrip('.')} (see --help)"
     if isinstance(error, typer.Abort):
         return "stopped"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
     message = str(error) or type(error).__name__
     if isinstance(error, Failure | StorageError | ValueError | OSError):
         return message

@@ -18,8 +18,8 @@ from api.cli.restarts import Restarts
 from api.cli.running import Member, ready_file
 from api.cli.wakeups import Wakeups
 
-# A log file above this is set aside; two of them a child stay.
-_LOG_BYTES: Final = 32 * 1024 * 1024
+# An output file above this is set aside; two of them a child stay.
+_OUTPUT_BYTES: Final = 32 * 1024 * 1024
 _HOUSEKEEPING_SECONDS: Final = 10.0
 # After a second request to stop, what is left to a child between SIGTERM and SIGKILL.
 _HASTY_SECONDS: Final = 2.0
@@ -40,7 +40,7 @@ class Child:
     needs_log: bool = False
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     fds: tuple[int, ...] = ()
-    # Its output goes to the terminal instead of a log.
+    # Its output goes to the terminal instead of a file.
     is_shown: bool = False
 
 
@@ -125,7 +125,7 @@ class Supervisor:
         if now >= self._next_housekeeping:
             self._next_housekeeping = now + _HOUSEKEEPING_SECONDS
             for name in self._places:
-                rotate(log_path(self._logs, name))
+                rotate(output_path(self._logs, name))
 
     def members(self) -> list[Member]:
         """All places by name, each with the process that fills it or filled it last."""
@@ -153,7 +153,7 @@ class Supervisor:
         place.process = None
         place.due = now + delay
         ending = _describe(process.returncode)
-        self._tell(f"{name} ended ({ending}), starts again in {delay:g} s; see {log_path(self._logs, name)}")
+        self._tell(f"{name} ended ({ending}), starts again in {delay:g} s; see {self._logs / name}.*")
 
     def _pause(self) -> float:
         """Seconds until a child is due or the next housekeeping; the end of a child cuts them short."""
@@ -164,10 +164,10 @@ class Supervisor:
         self._forget_ready(child.name)
         if child.is_shown:
             return _popen(child, None)
-        path = log_path(self._logs, child.name)
+        path = output_path(self._logs, child.name)
         rotate(path)
-        with open_log(path) as log:
-            return _popen(child, log)
+        with open_output(path) as output:
+            return _popen(child, output)
 
     def _end(self, processes: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
         """SIGTERM to all, and SIGKILL to whoever is left after `seconds`, or 2 s after a second request to stop."""
@@ -192,12 +192,12 @@ class Supervisor:
         ready_file(self._run, name).unlink(missing_ok=True)
 
 
-def _popen(child: Child, log: TextIO | None) -> subprocess.Popen[bytes]:
+def _popen(child: Child, output: TextIO | None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         child.command,
         stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
+        stdout=output,
+        stderr=output,
         env=child.environment,
         pass_fds=child.fds,
         process_group=0,  # Ctrl-C reaches only the supervisor, which stops them in order
@@ -205,22 +205,22 @@ def _popen(child: Child, log: TextIO | None) -> subprocess.Popen[bytes]:
     )
 
 
-def log_path(logs: Path, name: str) -> Path:
-    """Where a child's output goes."""
-    return logs / f"{name}.log"
+def output_path(logs: Path, name: str) -> Path:
+    """Where a child's output goes: what it says before and beside the log that it writes itself."""
+    return logs / f"{name}.out"
 
 
-def open_log(path: Path) -> TextIO:
+def open_output(path: Path) -> TextIO:
     """For appending, readable by the owner only."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "a")
 
 
 def last_line(path: Path) -> str:
-    """The last line of a log that says something."""
+    """The last line of an output that says something."""
     try:
-        with path.open("rb") as log:
-            log.seek(max(log.seek(0, os.SEEK_END) - 4096, 0))
-            lines = log.read().decode(errors="replace").splitlines()
+        with path.open("rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - 4096, 0))
+            lines = file.read().decode(errors="replace").splitlines()
     except FileNotFoundError:
         return ""
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
@@ -250,11 +250,11 @@ def _kill_group(group: int) -> None:
 def rotate(path: Path) -> None:
     """Copied and emptied rather than renamed, since the child holds it open for appending."""
     try:
-        if path.stat().st_size < _LOG_BYTES:
+        if path.stat().st_size < _OUTPUT_BYTES:
             return
     except FileNotFoundError:
         return
-    shutil.copy(path, path.with_suffix(".log.1"))  # with its permissions
+    shutil.copy(path, path.with_suffix(".out.1"))  # with its permissions
     os.truncate(path, 0)
 
 

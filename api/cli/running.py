@@ -102,11 +102,6 @@ def ready_file(run: Path, name: str) -> Path:
     return run / f"{name}.ready"
 
 
-def write_ready(run: Path, name: str) -> None:
-    """Called by a process once it serves."""
-    ready_file(run, name).write_text(f"{os.getpid()}\n")
-
-
 def is_ready(run: Path, running: Running, member: Member) -> bool:
     """Whether this child does its work: the broker takes connections, the API answers, others said so themselves."""
     if not _is_alive(member.pid):

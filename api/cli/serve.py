@@ -1,25 +1,19 @@
 """One process each in the foreground, for systemd, compose and many hosts; `up` starts the same ones."""
 
 import os
-import signal
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from api.cli.connection import resolve
 from api.cli.options import DataDir, load
 from api.cli.output import Failure
-from api.cli.running import write_ready
 from api.settings import ApiSettings
 from storage.settings import StorageSettings
-
-# Requests in flight wait for their delivery report (8 s at most) and are then answered.
-_API_GRACE_SECONDS: Final = 15
-# Connections the kernel keeps while a busy process gets round to them.
-BACKLOG: Final = 2048
 
 
 def environment_of(settings: StorageSettings) -> dict[str, str]:
@@ -28,6 +22,13 @@ def environment_of(settings: StorageSettings) -> dict[str, str]:
         "STREAMGAUGE_DATA_DIR": str(settings.directory.root),
         "PROMETHEUS_MULTIPROC_DIR": str(settings.directory.metrics),
     }
+    if isinstance(settings, ApiSettings):  # what the command line may have named
+        named |= {
+            "STREAMGAUGE_HOST": settings.host,
+            "STREAMGAUGE_PORT": str(settings.port),
+            "STREAMGAUGE_ROOT_PATH": settings.root_path,
+            "STREAMGAUGE_API_WORKERS": str(settings.api_workers),
+        }
     if settings.kafka_bootstrap_servers:
         named["KAFKA_BOOTSTRAP_SERVERS"] = settings.kafka_bootstrap_servers
     return dict(os.environ) | named
@@ -48,60 +49,19 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-Name = Annotated[str | None, typer.Option(help="Name of this process in logs and in `ps`.", hidden=True)]
-
-
 def api(
     host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on [default: 8000].")] = None,
     data_dir: DataDir = None,
     root_path: Annotated[str | None, typer.Option(help="Path prefix that a proxy strips, such as /gauge.")] = None,
-    name: Name = None,
-    fd: Annotated[int | None, typer.Option(help="A bound socket to take over.", hidden=True)] = None,
+    name: Annotated[str, typer.Option(help="Name of this process in logs.")] = "api",
 ) -> None:
     """Run one API process in the foreground."""
     settings = resolve(load(ApiSettings, data_dir, host=host, port=port, root_path=root_path))
     settings.directory.create()
-    # Before the application is imported: the metrics library looks once, at its first import.
-    os.environ.update(environment_of(settings))
-    listener = listen(settings.host, settings.port) if fd is None else socket.socket(fileno=fd)
-    sys.exit(_serve(settings, listener, name or "api"))
-
-
-def _serve(settings: ApiSettings, listener: socket.socket, name: str) -> int:
-    import uvicorn
-
-    from api.app import create_app
-
-    class Server(uvicorn.Server):
-        """Says when it serves."""
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                write_ready(settings.directory.run, name)
-
-    # uvicorn ends by raising the signal that stopped it once more; the process still ends with the status below.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    server = Server(
-        uvicorn.Config(
-            create_app(settings),
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            lifespan="on",
-            root_path=settings.root_path,
-            backlog=BACKLOG,
-            access_log=False,
-            proxy_headers=False,  # the door reads them itself, from proxies that a setting names
-            server_header=False,
-            date_header=False,
-            timeout_graceful_shutdown=_API_GRACE_SECONDS,
-        )
-    )
-    server.run(sockets=[listener])
-    return 0 if server.started and not server.lifespan.should_exit else 1
+    listener = listen(settings.host, settings.port)  # here, where a taken port is told in one line
+    listener.set_inheritable(True)
+    _become((*api_command(name), "--fd", str(listener.fileno())), settings)
 
 
 def worker(
@@ -120,7 +80,12 @@ def maintain(
     data_dir: DataDir = None,
 ) -> None:
     """Run the lake's maintenance in the foreground."""
-    _become(maintain_command(name), load(StorageSettings, data_dir), {})
+    _become(maintain_command(name), load(StorageSettings, data_dir))
+
+
+def api_command(name: str) -> tuple[str, ...]:
+    """The command line of an API process."""
+    return (sys.executable, "-m", "api", "--name", name)
 
 
 def worker_command(name: str) -> tuple[str, ...]:
@@ -138,6 +103,7 @@ def command_of(*arguments: str | Path | int) -> tuple[str, ...]:
     return (sys.executable, "-m", "api.cli", *(str(argument) for argument in arguments))
 
 
-def _become(command: tuple[str, ...], settings: StorageSettings, named: dict[str, str]) -> None:
+def _become(command: tuple[str, ...], settings: StorageSettings, named: Mapping[str, str] | None = None) -> None:
+    """This process turns into another program, so that signals reach it with nobody in between."""
     settings.directory.create()
-    os.execve(command[0], command, environment_of(settings) | named)
+    os.execve(command[0], command, environment_of(settings) | dict(named or {}))

@@ -13,9 +13,9 @@ from api.cli.connection import resolve
 from api.cli.embedded import fetch
 from api.cli.options import DataDir, load
 from api.cli.output import Failure, note, say
-from api.cli.processes import Child, Supervisor, last_line, log_path
+from api.cli.processes import Child, Supervisor, last_line, output_path
 from api.cli.running import Member, Running, UpLock, get_status, is_listening, write_running
-from api.cli.serve import command_of, environment_of, listen, maintain_command, worker_command
+from api.cli.serve import api_command, command_of, environment_of, listen, maintain_command, worker_command
 from api.cli.wakeups import Wakeups
 from api.settings import ApiSettings
 
@@ -155,16 +155,12 @@ class _Up:
         say("starting API, workers and maintenance")
         count = self._settings.api_workers
         for name in ["api"] if count == 1 else [f"api-{number}" for number in range(count)]:
-            command = command_of("api", "--name", name, "--fd", self._listener, *self._api_options())
+            command = (*api_command(name), "--fd", str(self._listener), "--logs", str(self._directory.logs))
             self.supervisor.add(Child(name, command, *_API, environment=self._environment, fds=(self._listener,)))
         for name in [f"worker-{number}" for number in range(workers)]:
             command = worker_command(name)
             self.supervisor.add(Child(name, command, *_WORKER, environment=self._environment, needs_log=True))
         self.supervisor.add(Child("maintain", maintain_command("maintain"), *_MAINTAIN, environment=self._environment))
-
-    def _api_options(self) -> Sequence[str]:
-        options = ["--host", self._settings.host, "--port", str(self._settings.port)]
-        return [*options, "--root-path", self._settings.root_path] if self._settings.root_path else options
 
     def _await_ready(self) -> None:
         host = _WILDCARDS.get(self._settings.host, self._settings.host)
@@ -197,7 +193,7 @@ class _Up:
             raise _Stopped
 
     def _last_words(self, name: str) -> str:
-        path = log_path(self._directory.logs, name)
+        path = output_path(self._directory.logs, name)
         return f"{last_line(path).removeprefix('streamgauge: ')}; see {path}"
 
     def _publish(self, members: Sequence[Member]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from api.cli import processes
-from api.cli.processes import Child, Supervisor, last_line, log_path, open_log
+from api.cli.processes import Child, Supervisor, last_line, open_output, output_path
 from api.cli.running import Member
 from api.cli.wakeups import Wakeups
 
@@ -82,7 +82,7 @@ def test_a_child_that_keeps_failing_is_started_less_and_less_often(scene: Scene)
 
     assert [line.partition("starts again in ")[2].partition(" s")[0] for line in scene.told] == ["0.5", "1", "2"]
     assert scene.supervisor.failures("api") == 3
-    assert last_line(log_path(scene.folder, "api")) == "no room"
+    assert last_line(output_path(scene.folder, "api")) == "no room"
 
 
 def test_a_child_that_needs_the_log_waits_for_it(scene: Scene) -> None:
@@ -223,16 +223,16 @@ def test_a_child_whose_parent_is_gone_already_does_not_start() -> None:
     assert (done.returncode, done.stdout) == (1, "")
 
 
-def test_a_large_log_is_set_aside_while_its_writer_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_LOG_BYTES", 10)
-    path = log_path(tmp_path, "api")
-    with open_log(path) as log:
-        print("the first line", file=log, flush=True)
+def test_a_large_output_is_set_aside_while_its_writer_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_OUTPUT_BYTES", 10)
+    path = output_path(tmp_path, "api")
+    with open_output(path) as output:
+        print("the first line", file=output, flush=True)
         processes.rotate(path)
-        print("the second", file=log, flush=True)
-        assert (path.read_text(), path.with_suffix(".log.1").read_text()) == ("the second\n", "the first line\n")
+        print("the second", file=output, flush=True)
+        assert (path.read_text(), path.with_suffix(".out.1").read_text()) == ("the second\n", "the first line\n")
     assert path.stat().st_mode & 0o777 == 0o600
-    assert path.with_suffix(".log.1").stat().st_mode & 0o777 == 0o600
+    assert path.with_suffix(".out.1").stat().st_mode & 0o777 == 0o600
 
 
 def _await_end(pid: int) -> None:
