@@ -1,6 +1,6 @@
 """One Kafka record to rows and dead letters; pure, and the same for every reader of the log."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 import msgspec
@@ -8,7 +8,7 @@ import msgspec
 from processors.enrich.names import is_pageview, is_system
 from processors.enrich.web import enrich
 from schemas.deadletters import DeadLetter, Reason
-from schemas.events import Event, EventLimits, InvalidEvent, check_event, decode_event, decode_foreign
+from schemas.events import Event, EventLimits, InvalidEvent, check_event, decode_event, decode_events, decode_foreign
 from schemas.records import COUNT_HEADER, FORMAT, FORMAT_HEADER, Broken, Segment, decode_segments, foreign_id, minted_id
 from schemas.rows import Row
 
@@ -36,21 +36,22 @@ class DecodePolicy:
     limits: EventLimits = field(default_factory=EventLimits)
 
 
-def decode_record(record: LogRecord, policy: DecodePolicy) -> Iterator[Row | DeadLetter]:
+def decode_record(record: LogRecord, policy: DecodePolicy) -> list[Row | DeadLetter]:
     """Every line of a record, in order, as a row or a dead letter."""
     version = record.headers.get(FORMAT_HEADER)
     if not record.value:
-        yield _dead(record, 0, "empty record", b"")
-    elif version is None:
-        yield from _foreign(record, record.value, policy)
-    elif version != FORMAT.encode():
-        yield _dead(record, 0, "unknown format", record.value)
-    else:
-        for part in decode_segments(record.value, _count(record)):
-            if isinstance(part, Broken):
-                yield _dead(record, part.index, "broken segment", part.raw)
-            else:
-                yield from _segment(record, part, policy)
+        return [_dead(record, 0, "empty record", b"")]
+    if version is None:
+        return _foreign(record, record.value, policy)
+    if version != FORMAT.encode():
+        return [_dead(record, 0, "unknown format", record.value)]
+    items: list[Row | DeadLetter] = []
+    for part in decode_segments(record.value, _count(record)):
+        if isinstance(part, Broken):
+            items.append(_dead(record, part.index, "broken segment", part.raw))
+        else:
+            _segment(record, part, policy, items)
+    return items
 
 
 def _count(record: LogRecord) -> int | None:
@@ -58,106 +59,85 @@ def _count(record: LogRecord) -> int | None:
     return int(text) if text.isdigit() and len(text) < 10 else -1
 
 
-def _segment(record: LogRecord, segment: Segment, policy: DecodePolicy) -> Iterator[Row | DeadLetter]:
+def _segment(record: LogRecord, segment: Segment, policy: DecodePolicy, items: list[Row | DeadLetter]) -> None:
     header = segment.header
+    source = Origin(header.project, header.received, header.source, header.visitor, header.country, header.agent)
     ids = header.ids or ()
+    limits, received = policy.limits, header.received
+    events = decode_events(segment.lines)
     for place, line in enumerate(segment.lines):
         index = segment.first + place
         try:
-            event = decode_event(line)
-            timestamp = check_event(event, line, policy.limits, header.received)
+            event = events[place] if events is not None else decode_event(line)
+            timestamp = check_event(event, line, limits, received)
         except InvalidEvent as error:
-            yield _rejected(record, index, line, error, header.received, header.project)
+            items.append(_rejected(record, index, line, error, received, header.project))
             continue
         event_id = event.event_id or (ids[place] if place < len(ids) else None) or minted_id(header.base, place)
-        yield _row(
-            event,
-            project=header.project,
-            event_id=event_id,
-            timestamp=timestamp,
-            received=header.received,
-            source=event.source or header.source,
-            visitor=header.visitor,
-            country=header.country,
-            agent=header.agent,
-            record=record,
-            index=index,
-        )
+        items.append(_row(event, event_id, timestamp, source, record, index))
 
 
-def _foreign(record: LogRecord, value: bytes, policy: DecodePolicy) -> Iterator[Row | DeadLetter]:
-    for index, line in enumerate(value.split(b"\n")):
-        if not line.strip():
-            continue
-        try:
-            event = decode_foreign(line)
-            timestamp = check_event(event, line, policy.limits, record.timestamp)
-        except InvalidEvent as error:
-            if error.message == "Missing required field: projectId":
-                yield _dead(record, index, "unknown project", line, error.message)
-            else:
-                yield _rejected(record, index, line, error, record.timestamp, None)
-            continue
-        if event.project_id not in policy.projects:
-            yield _dead(record, index, "unknown project", line, f"project {event.project_id}")
-            continue
-        yield _row(
-            event,
-            project=event.project_id,
-            event_id=event.event_id or foreign_id(policy.chain, record.partition, record.offset, index),
-            timestamp=timestamp,
-            received=record.timestamp,
-            source=event.source or "kafka",
-            visitor=None,
-            country=None,
-            agent=None,
-            record=record,
-            index=index,
-        )
+def _foreign(record: LogRecord, value: bytes, policy: DecodePolicy) -> list[Row | DeadLetter]:
+    return [_foreign_line(record, index, line, policy) for index, line in enumerate(value.split(b"\n")) if line.strip()]
 
 
-def _row(
-    event: Event,
-    *,
-    project: int,
-    event_id: str,
-    timestamp: int,
-    received: int,
-    source: str,
-    visitor: str | None,
-    country: str | None,
-    agent: str | None,
-    record: LogRecord,
-    index: int,
-) -> Row:
+def _foreign_line(record: LogRecord, index: int, line: bytes, policy: DecodePolicy) -> Row | DeadLetter:
+    received = record.timestamp
+    try:
+        event = decode_foreign(line)
+        timestamp = check_event(event, line, policy.limits, received)
+    except InvalidEvent as error:
+        if error.message == "Missing required field: projectId":
+            return _dead(record, index, "unknown project", line, error.message)
+        return _rejected(record, index, line, error, received, None)
+    if event.project_id not in policy.projects:
+        return _dead(record, index, "unknown project", line, f"project {event.project_id}")
+    event_id = event.event_id or foreign_id(policy.chain, record.partition, record.offset, index)
+    return _row(event, event_id, timestamp, Origin(event.project_id, received, "kafka"), record, index)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What all events of one request, or one foreign line, share."""
+
+    project: int
+    received: int
+    source: str
+    visitor: str | None = None
+    country: str | None = None
+    agent: str | None = None
+
+
+def _row(event: Event, event_id: str, timestamp: int, origin: Origin, record: LogRecord, index: int) -> Row:
     if event.user_id:
         distinct_id, identified_by = event.user_id, "user"
     elif event.anonymous_id:
         distinct_id, identified_by = event.anonymous_id, "anonymous"
-    elif visitor:
-        distinct_id, identified_by = visitor, "visitor"
+    elif origin.visitor:
+        distinct_id, identified_by = origin.visitor, "visitor"
     else:
         distinct_id, identified_by = "", None
-    properties = event.properties
+    name, properties, context = event.event, event.properties, event.context
+    # In the order of Row's fields: by keyword it costs a third of a microsecond more, for every event.
     return Row(
-        project_id=project,
-        event_id=event_id,
-        event=event.event,
-        distinct_id=distinct_id,
-        identified_by=identified_by,
-        anonymous_id=event.anonymous_id,
-        session_id=event.session_id or None,
-        timestamp=timestamp,
-        received_at=received,
-        source=source,
-        is_pageview=is_pageview(event.event),
-        is_system=is_system(event.event),
-        properties=_ENCODER.encode(properties) if properties else _NO_PROPERTIES,
-        context=_ENCODER.encode(event.context) if event.context is not None else None,
-        web=enrich(properties, event.context, agent, country),
-        kafka_partition=record.partition,
-        kafka_offset=record.offset,
-        record_index=index,
+        origin.project,
+        event_id,
+        name,
+        distinct_id,
+        identified_by,
+        event.anonymous_id,
+        event.session_id or None,
+        timestamp,
+        origin.received,
+        event.source or origin.source,
+        is_pageview(name),
+        is_system(name),
+        _ENCODER.encode(properties) if properties else _NO_PROPERTIES,
+        _ENCODER.encode(context) if context is not None else None,
+        enrich(properties, context, origin.agent, origin.country),
+        record.partition,
+        record.offset,
+        index,
     )
 
 

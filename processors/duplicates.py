@@ -28,6 +28,7 @@ class DuplicateWindow:
         """Fill the window from the lake: (project, event id, received unix ms) in the order of the log."""
         for project, event_id, received in ids:
             self.add(project, event_id, received)
+        self.forget()
 
     def add(self, project: int, event_id: str, received: int) -> bool:
         """Accept an id; False when the window holds it, and nothing changes."""
@@ -41,11 +42,13 @@ class DuplicateWindow:
         seen[key] = received
         if received > self._newest:
             self._newest = received
-        self._forget()
         return True
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Drop what left the window; called once a record, for it costs as much as adding an id."""
         seen = self._received
+        if not seen:
+            return
         oldest = next(iter(seen))
         while len(seen) > self._rows or seen[oldest] <= self._newest - self._window:
             del seen[oldest]

@@ -66,23 +66,23 @@ class PartitionState:
         """Take the record apart and move on; it must have the verdict TAKE."""
         rows: list[Row] = []
         rejects: list[DeadLetter] = []
-        lines = 0
-        for item in decode_record(record, policy):
-            lines += 1
+        items = decode_record(record, policy)
+        for item in items:
             if isinstance(item, DeadLetter):
                 rejects.append(item)
             elif self.rejected and (record.offset, item.record_index) in self.rejected:
                 rejects.append(_bound(item))
             elif self.window.add(item.project_id, item.event_id, item.received_at):
                 rows.append(item)
+        self.window.forget()
         self.next = record.offset + 1
         count = RecordCount(
             partition=record.partition,
             offset=record.offset,
-            lines=lines,
+            lines=len(items),
             rows=len(rows),
             rejects=len(rejects),
-            duplicates=lines - len(rows) - len(rejects),
+            duplicates=len(items) - len(rows) - len(rejects),
             timestamp=record.timestamp,
             crc=zlib.crc32(record.value or b""),
         )
