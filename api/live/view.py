@@ -1,0 +1,216 @@
+"""The merged view of the live topic: what every partition knows of every project, as of now."""
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from msgspec import Struct
+
+from api.live.partitions import Partitions, State
+from api.live.slots import MINUTE_SECONDS, ProjectSlots, Sum, minute_at, people, slot_at, top
+from schemas.instants import format_instant
+from schemas.live import SLOT_SECONDS, WINDOW_SECONDS, LiveMessage, PartitionStatus, ProjectTotals, SlotState
+from storage.sketches import LIVE_LG_K, standard_error
+
+DEFAULT_MINUTES = 5
+MAX_MINUTES = 60
+_CHART_MINUTES = 30
+_ACTIVE_SECONDS = {"30s": 30, "5m": 300, "30m": 1800}
+_TOP = 10
+ERROR = round(standard_error(LIVE_LG_K), 4)
+
+
+class Count(Struct, frozen=True):
+    """One row of a list of the most frequent."""
+
+    name: str
+    count: int
+
+
+class Minute(Struct, frozen=True):
+    """One point of the chart."""
+
+    minute: str
+    events: int
+    pageviews: int
+    users: int
+
+
+class Figures(Struct, frozen=True, rename="camel"):
+    """What the slots of a project say together. Windows are whole slots: one of 30 s reaches back 30 to 40."""
+
+    active_users: dict[str, int]
+    events: int
+    pageviews: int
+    per_minute: list[Minute]
+    top_events: list[Count]
+    top_paths: list[Count]
+    top_referrers: list[Count]
+    top_countries: list[Count]
+
+
+class Freshness(Struct, frozen=True, rename="camel"):
+    """How far to believe the figures: complete up to `as_of`, people within `error` (one standard error)."""
+
+    as_of: str | None
+    error: float
+    state: State
+    age_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Events and pageviews of a project since its first."""
+
+    events: int
+    pageviews: int
+
+
+class LiveView:
+    """Messages in any order, any number of times, give the same view. For one thread; `now` is unix milliseconds."""
+
+    def __init__(self) -> None:
+        self.partitions = Partitions()
+        # Whether the topic was read to its end once; before that the counts are partial.
+        self.is_complete = False
+        self._projects: dict[int, ProjectSlots] = {}
+        self._totals: dict[int, dict[tuple[str, int], ProjectTotals]] = {}
+        self._by_slot: dict[int, set[int]] = {}
+        self._oldest = 0
+        # Never the same twice, though a project be dropped and come back.
+        self._next_version = itertools.count(1).__next__
+
+    def apply(self, message: LiveMessage) -> None:
+        """Take one message of the live topic."""
+        match message:
+            case SlotState():
+                self._apply_slot(message)
+            case ProjectTotals():
+                self._apply_totals(message)
+            case PartitionStatus():
+                if self.partitions.apply(message):
+                    for project in self._projects.values():
+                        project.forget_all_merged()
+
+    def expire(self, now: int) -> None:
+        """Drop slots that no answer reaches any more."""
+        self._oldest = slot_at(now // 1000 - WINDOW_SECONDS)
+        for slot in [slot for slot in self._by_slot if slot < self._oldest]:
+            for number in self._by_slot.pop(slot):
+                project = self._projects[number]
+                project.drop(slot)
+                if not project:
+                    del self._projects[number]
+
+    def version(self, project: int) -> int:
+        """Grows with every change of a project's slots."""
+        slots = self._projects.get(project)
+        return 0 if slots is None else slots.version
+
+    def instant(self, now: int) -> int:
+        """The instant the figures are computed for: now, or the last complete one while partitions are missing."""
+        if self.partitions.state(now) == "live":
+            return now
+        as_of = self.partitions.as_of()
+        return now if as_of is None else min(now, as_of)
+
+    def figures(self, project: int, now: int, minutes: int = DEFAULT_MINUTES) -> Figures:
+        """The figures of a project; `minutes` is the window of counts and lists."""
+        slots = self._projects.get(project) or self._new_slots()
+        seconds = self.instant(now) // 1000
+        window = Sum()
+        for part in _back(slots, seconds, minutes * MINUTE_SECONDS):
+            window.add(part)
+        return Figures(
+            active_users={name: people(_back(slots, seconds, span)) for name, span in _ACTIVE_SECONDS.items()},
+            events=window.event_count,
+            pageviews=window.pageviews,
+            per_minute=_chart(slots, seconds, max(minutes, _CHART_MINUTES)),
+            top_events=_counts(window.events),
+            top_paths=_counts(window.paths),
+            top_referrers=_counts(window.referrers),
+            top_countries=_counts(window.countries),
+        )
+
+    def freshness(self, now: int) -> Freshness:
+        """How far the figures of any project can be believed."""
+        as_of = self.partitions.as_of()
+        return Freshness(
+            as_of=None if as_of is None else format_instant(as_of),
+            error=ERROR,
+            state=self.partitions.state(now),
+            age_seconds=None if as_of is None else max(now - as_of, 0) / 1000,
+        )
+
+    def totals(self, project: int) -> Totals:
+        """All that the current logs brought of a project."""
+        current = [
+            totals
+            for (chain, partition), totals in self._totals.get(project, {}).items()
+            if self._is_current(chain, partition)
+        ]
+        return Totals(sum(one.events for one in current), sum(one.pageviews for one in current))
+
+    def watermark_ms(self, now: int) -> int | None:
+        """Everything accepted before this instant is in the lake; None while a partition was never heard of."""
+        stored = self.partitions.stored_until()
+        return None if stored is None else min(now, stored)
+
+    def counted_until_ms(self, now: int) -> int | None:
+        """Everything accepted before this instant is in the live figures; None likewise."""
+        counted = self.partitions.counted_until()
+        return None if counted is None else min(now, counted)
+
+    def _apply_slot(self, state: SlotState) -> None:
+        if state.slot < self._oldest:
+            return
+        project = self._projects.get(state.project)
+        if project is None:
+            project = self._projects[state.project] = self._new_slots()
+        project.apply(state)
+        self._by_slot.setdefault(state.slot, set()).add(state.project)
+
+    def _apply_totals(self, totals: ProjectTotals) -> None:
+        known = self._totals.setdefault(totals.project, {})
+        place = (totals.chain, totals.partition)
+        if place not in known or known[place].next < totals.next:
+            known[place] = totals
+
+    def _new_slots(self) -> ProjectSlots:
+        return ProjectSlots(self._is_current, self._next_version)
+
+    def _is_current(self, chain: str, partition: int) -> bool:
+        return self.partitions.chain(partition) == chain
+
+
+def partitions_ready(view: LiveView, now: int) -> list[str]:
+    """Why the workers are not ready, one line a reason; empty if they are."""
+    if not view.is_complete:
+        return ["live counters are not read yet"]
+    return view.partitions.not_ready(now)
+
+
+def _back(slots: ProjectSlots, seconds: int, span: int) -> Iterable[Sum]:
+    return slots.between(slot_at(seconds - span), slot_at(seconds))
+
+
+def _chart(slots: ProjectSlots, seconds: int, minutes: int) -> list[Minute]:
+    last = minute_at(seconds)
+    points = []
+    for start in range(last - (minutes - 1) * MINUTE_SECONDS, last + 1, MINUTE_SECONDS):
+        # Of the minute that is not over yet, only what is past: events dated ahead wait for their time.
+        end = min(start + MINUTE_SECONDS - SLOT_SECONDS, slot_at(seconds))
+        parts = list(slots.between(start, end))
+        points.append(
+            Minute(
+                format_instant(start * 1000),
+                sum(part.event_count for part in parts),
+                sum(part.pageviews for part in parts),
+                people(parts),
+            )
+        )
+    return points
+
+
+def _counts(counts: dict[str, int]) -> list[Count]:
+    return [Count(name, number) for name, number in top(counts, _TOP)]

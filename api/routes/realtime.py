@@ -1,0 +1,187 @@
+"""`GET /realtime`, `/realtime/stream` and `/realtime/prometheus` of the native surface, in front of the framework."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import parse_qs
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.auth.keys import KeyResolver, ProjectFinder, authenticate, credential, demand, project_of
+from api.errors import Problem, bad_request, not_allowed, problem_body, unavailable
+from api.live.exposition import CONTENT_TYPE, Exposition
+from api.live.realtime import Answers
+from api.live.stream import frames
+from api.live.view import DEFAULT_MINUTES, MAX_MINUTES, LiveView
+from api.middleware import CORS_HEADERS, NATIVE_MOUNTS
+from schemas.projects import Scope as KeyScope
+
+logger = logging.getLogger(__name__)
+
+REALTIME_PATHS = ("/realtime", "/realtime/stream", "/realtime/prometheus")
+
+_INTERNAL = problem_body("internal_error", "Internal server error")
+_STREAM_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    # Without it nginx gathers what it should pass on.
+    (b"x-accel-buffering", b"no"),
+    *CORS_HEADERS,
+]
+# A reader that does not even take the end of its stream would hold up the end of the process.
+_END_SECONDS = 1.0
+
+Headers = dict[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """What one request asks for."""
+
+    project: int
+    minutes: int
+    headers: Headers
+
+
+class RealtimeLane:
+    """Answers polls of the live view; everything else goes on to the app."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        view: LiveView,
+        answers: Answers,
+        keys: KeyResolver,
+        find_project: ProjectFinder,
+        stopping: asyncio.Event,
+        root_path: str,
+    ) -> None:
+        self._app = app
+        self._view = view
+        self._answers = answers
+        self._exposition = Exposition(view)
+        self._keys = keys
+        self._find_project = find_project
+        self._stopping = stopping
+        handlers = dict(zip(REALTIME_PATHS, (self._current, self._stream, self._prometheus), strict=True))
+        self._handlers: dict[str, Callable[[Poll, Scope, Receive, Send], Awaitable[None]]] = {
+            f"{root_path}{mount}{path}{slash}": handler
+            for mount in NATIVE_MOUNTS
+            for path, handler in handlers.items()
+            for slash in ("", "/")
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handler = self._handlers.get(scope["path"]) if scope["type"] == "http" else None
+        if handler is None or scope["method"] == "OPTIONS":
+            await self._app(scope, receive, send)
+            return
+        try:
+            if scope["method"] not in ("GET", "HEAD"):
+                raise not_allowed(b"GET, HEAD, OPTIONS")
+            poll = await self._poll(scope)
+        except Problem as problem:
+            await _refuse(send, problem)
+        except Exception:  # the edge of the process: one broken request must not look like a dropped connection
+            logger.exception("request failed", extra={"path": scope["path"]})
+            await _answer(send, 500, [(b"content-type", b"application/json"), *CORS_HEADERS], _INTERNAL)
+        else:
+            await handler(poll, scope, receive, send)
+
+    async def _poll(self, scope: Scope) -> Poll:
+        headers: Headers = dict(scope["headers"])
+        key = await authenticate(self._keys, credential(headers))
+        demand(key, KeyScope.READ)
+        minutes, wanted = DEFAULT_MINUTES, None
+        if scope["query_string"]:
+            query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+            minutes = _minutes(query.get("minutes", [None])[-1])
+            wanted = query.get("projectId", [None])[-1]
+        project = await project_of(key, wanted, self._find_project)
+        if not self._view.is_complete:
+            raise unavailable("The live counters are being read; ask again in a moment")
+        return Poll(project, minutes, headers)
+
+    async def _current(self, poll: Poll, _scope: Scope, _receive: Receive, send: Send) -> None:
+        answer = self._answers.get(poll.project, poll.minutes)
+        if (known := poll.headers.get(b"if-none-match")) is not None and _matches(known, answer.tag):
+            await send({"type": "http.response.start", "status": 304, "headers": answer.unchanged_headers})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await send({"type": "http.response.start", "status": 200, "headers": answer.headers})
+            await send({"type": "http.response.body", "body": answer.body})
+
+    async def _prometheus(self, poll: Poll, _scope: Scope, _receive: Receive, send: Send) -> None:
+        page = self._exposition.page(poll.project, time.time_ns() // 1_000_000)
+        headers = [(b"content-type", CONTENT_TYPE), (b"cache-control", b"no-store"), *CORS_HEADERS]
+        await _answer(send, 200, headers, page)
+
+    async def _stream(self, poll: Poll, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b""})
+            return
+        pump = asyncio.create_task(self._pump(poll, send))
+        gone = asyncio.create_task(_disconnected(receive))
+        stopped = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait((pump, gone, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if not gone.done():
+                await asyncio.wait((pump,), timeout=_END_SECONDS)
+        finally:
+            for task in (pump, gone, stopped):
+                task.cancel()
+            await asyncio.gather(pump, gone, stopped, return_exceptions=True)
+        if pump.done() and not pump.cancelled():
+            pump.result()
+
+    async def _pump(self, poll: Poll, send: Send) -> None:
+        get = partial(self._answers.get, poll.project, poll.minutes)
+        last_id = poll.headers.get(b"last-event-id", b"")
+        async for frame in frames(get, last_id, partial(self._is_allowed, poll), self._stopping):
+            # Returns when the client has taken enough of what was sent before: a slow one holds up only itself.
+            await send({"type": "http.response.body", "body": frame, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _is_allowed(self, poll: Poll) -> bool:
+        """Whether the key still holds; a database that does not answer ends no stream."""
+        try:
+            demand(await authenticate(self._keys, credential(poll.headers)), KeyScope.READ)
+        except Problem as problem:
+            return problem.status == 503
+        return True
+
+
+def _minutes(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_MINUTES
+    if not (text.isascii() and text.isdecimal() and len(text) < 4 and 1 <= int(text) <= MAX_MINUTES):
+        raise bad_request("Invalid parameter: minutes")
+    return int(text)
+
+
+def _matches(known: bytes, tag: bytes) -> bool:
+    if known == tag:
+        return True
+    weak = tag.removeprefix(b"W/")
+    return known.strip() == b"*" or any(one.strip().removeprefix(b"W/") == weak for one in known.split(b","))
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _refuse(send: Send, problem: Problem) -> None:
+    await _answer(
+        send, problem.status, [(b"content-type", b"application/json"), *CORS_HEADERS, *problem.headers], problem.body
+    )
+
+
+async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    length = (b"content-length", b"%d" % len(body))
+    await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
+    await send({"type": "http.response.body", "body": body})
