@@ -15,12 +15,12 @@ from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from storage.errors import Conflict, LakeBroken
+from storage.lake.audit import REMOVED
 from storage.lake.tables import TableName, transactions
 from storage.maintenance.files import TARGET_BYTES, DateFiles, LiveFile
 from storage.maintenance.merging import Resources, sorted_rows
 
 MAINTAIN = "maintain"
-REMOVED = "maintain#removed"
 
 
 class SwapRefused(Conflict):

@@ -1,7 +1,7 @@
 """A small lake and a writer for it: rows that can be told apart, positions and totals as the workers keep them."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from storage.lake.columns import rows_table
 from storage.lake.commit import FencedTable, Span, Unclear
 from storage.lake.deadletters import dead_letters_table
 from storage.lake.rollups import catch_up
-from storage.lake.tables import TableName, create_tables, table_uri
+from storage.lake.tables import EVENTS, TableName, create_tables, table_uri
 
 CHAIN = "cluster/topic"
 DAY = date(2026, 3, 1)
@@ -91,7 +91,7 @@ class Writer:
         self.next = end
         if rolled_up:
             covered = {self.partition: Span(held, end)}
-            _insist(lambda: catch_up(self.rollups, self.events, covered, None), self.rollups)
+            _insist(lambda: catch_up(self.rollups, self.events, covered, _chunk(rows)), self.rollups)
 
     def _commit(
         self, rows: Sequence[Row], rejects: Sequence[DeadLetter], duplicates: int, span: Span
@@ -105,14 +105,16 @@ class Writer:
             "duplicates": duplicates,
         }
         totals = {f"{app}#{kind}": self.events.total(self.partition, kind) + count for kind, count in added.items()}
-        chunk = rows_table(rows) if rows else rows_table([event_row(0, 0)]).slice(0, 0)
-        return self.events.append(chunk, {self.partition: span}, totals, "test")
+        return self.events.append(_chunk(rows), {self.partition: span}, totals, "test")
 
 
-def _insist(commit: "object", table: FencedTable) -> None:
+def _chunk(rows: Sequence[Row]) -> pa.Table:
+    return rows_table(rows) if rows else EVENTS.empty_table()
+
+
+def _insist(commit: Callable[[], Unclear | None], table: FencedTable) -> None:
     for _ in range(50):
-        outcome = commit()  # type: ignore[operator]  # a closure over one append
-        if outcome is None:
+        if (outcome := commit()) is None:
             return
         assert not outcome.is_moved, outcome
         table.reload()

@@ -21,12 +21,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage.errors import LakeBroken
+from storage.lake.audit import REMOVED
 from storage.lake.columns import rows_table
 from storage.lake.snapshot import TableReader, read
 from storage.lake.tables import TABLES, TableName, table_uri
 from storage.maintenance.files import DateFiles, live_files, wide
 from storage.maintenance.merging import Resources, sorted_rows
-from storage.maintenance.swap import MAINTAIN, REMOVED, Swapped, SwapRefused, merge, remove
+from storage.maintenance.swap import MAINTAIN, Swapped, SwapRefused, merge, remove
 from storage.sketches import PeopleUnion
 from tests.storage.lakes import NOON, Writer, arrow, days, event_row, keys, make_lake, offsets
 
