@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import typer
@@ -91,8 +92,8 @@ def examine(patient: Patient) -> list[Finding]:
 def _attempt(subject: str, check: Check, patient: Patient) -> Iterator[Finding]:
     try:
         yield from check(patient)
-    except (StorageError, Failure, OSError, ValueError) as error:
-        yield Finding(subject, "bad", " ".join(str(error).split()))
+    except Exception as error:  # whatever it is, the other checks are made as well
+        yield Finding(subject, "bad", " ".join(str(error).split()) or type(error).__name__)
 
 
 def _patient(settings: ApiSettings) -> Patient:
@@ -109,23 +110,23 @@ def _check_directory(patient: Patient) -> Iterator[Finding]:
     if not directory.root.exists():
         yield Finding("data directory", "note", f"{directory.root} does not exist yet; `streamgauge up` makes it")
         return
-    is_sound = True
-    for path in (directory.root, directory.lake, directory.kafka, directory.run, directory.logs):
-        for message in _wrong_with(path.stat() if path.exists() else None, str(path)):
-            is_sound = False
-            yield Finding("data directory", "bad", message)
-    if is_sound:
-        yield Finding("data directory", "ok", f"{directory.root} is yours alone, and writable")
+    shared = {directory.root, directory.lake} if patient.settings.lake_group_readable else set()
+    paths = (directory.root, directory.lake, directory.kafka, directory.run, directory.logs)
+    wrong = [message for path in paths for message in _wrong_with(path, 0o750 if path in shared else 0o700)]
+    for message in wrong:
+        yield Finding("data directory", "bad", message)
+    if not wrong:
+        yield Finding("data directory", "ok", f"{directory.root} is closed to others, and writable")
 
 
-def _wrong_with(status: os.stat_result | None, path: str) -> Iterator[str]:
-    if status is None:
+def _wrong_with(path: Path, mode: int) -> Iterator[str]:
+    if not path.exists():
         yield f"{path} is missing; `streamgauge up` makes it"
         return
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         yield f"{path} is not writable for this user; run as its owner, or `chown -R` it"
-    if stat.S_IMODE(status.st_mode) & 0o077:
-        yield f"{path} is open to other users; `chmod 700 {path}`"
+    if stat.S_IMODE(path.stat().st_mode) & ~mode:
+        yield f"{path} is open to other users; `chmod {mode:o} {path}`"
 
 
 def _check_disk(patient: Patient) -> Iterator[Finding]:
@@ -155,19 +156,23 @@ def _check_log(patient: Patient) -> Iterator[Finding]:
         yield Finding("topics", "bad", f"{line}; the next start of `streamgauge up` puts right what it may")
     if not wrong:
         yield Finding("topics", "ok", f"{settings.kafka_topic} and {settings.kafka_live_topic} are as they must be")
+    yield _lag(settings)
 
 
-def _check_lag(patient: Patient) -> Iterator[Finding]:
-    lag = group_lag(resolve(patient.settings))
+def _lag(settings: ApiSettings) -> Finding:
+    lag = group_lag(settings)
     total = sum(lag.values())
     worst = max(lag, key=lambda partition: lag[partition], default=0)
-    message = f"{total} records not yet in the lake" + (f", most in partition {worst}" if total else "")
-    yield Finding("lag", "ok" if not total else "note", message)
+    message = f"{total} records not yet in the lake" + (f", most of them in partition {worst}" if total else "")
+    return Finding("lag", "note" if total else "ok", message)
 
 
 def _check_lake(patient: Patient) -> Iterator[Finding]:
-    lake = patient.settings.lake_uri
-    versions = {name: TableReader(lake, name).version() for name in TABLES}
+    directory = patient.settings.directory
+    if patient.settings.lake_uri == str(directory.lake) and not (directory.lake / "events").exists():
+        yield Finding("lake", "note", "no tables yet; `streamgauge up` makes them")
+        return
+    versions = {name: TableReader(patient.settings.lake_uri, name).version() for name in TABLES}
     yield Finding("lake", "ok", ", ".join(f"{name} at version {version}" for name, version in versions.items()))
 
 
@@ -222,7 +227,6 @@ CHECKS: dict[str, Check] = {
     "port": _check_port,
     "processes": _check_processes,
     "log": _check_log,
-    "lag": _check_lag,
     "lake": _check_lake,
     "metadata": _check_metadata,
     "API": _check_ready,

@@ -48,9 +48,10 @@ def up(
 ) -> None:
     """Run broker, API and workers in the foreground."""
     settings = load(ApiSettings, data_dir, host=host, port=port, root_path=root_path, api_workers=api_workers)
-    os.umask(0o077)
+    is_shared = settings.lake_group_readable
+    os.umask(0o027 if is_shared else 0o077)
     directory = settings.directory.create()
-    directory.root.chmod(0o700)
+    directory.root.chmod(0o750 if is_shared else 0o700)
     with UpLock(directory.run), closing(listen(settings.host, settings.port)) as listener:
         is_embedded = not settings.kafka_bootstrap_servers
         if is_embedded:

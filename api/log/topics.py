@@ -57,7 +57,7 @@ def topic_plans(settings: StorageSettings, flush_messages: int | None) -> tuple[
     flush = {} if flush_messages is None else {"flush.messages": str(flush_messages)}
     return (
         TopicPlan(settings.kafka_topic, settings.kafka_partitions, replication, EVENTS_TOPIC_CONFIG | safety | flush),
-        TopicPlan(settings.kafka_live_topic, 1, replication, LIVE_TOPIC_CONFIG),
+        TopicPlan(settings.kafka_live_topic, 1, replication, LIVE_TOPIC_CONFIG | safety),
     )
 
 
