@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from deltalake.exceptions import DeltaError
 from storage.errors import LakeBroken, StorageError
 from storage.lake.script import script
 from storage.lake.tables import TABLES, TableName, table_uri
-from storage.lake.views import empty_select, files_select, literal, view_select
+from storage.lake.views import files_select, literal, view_select
 
 logger = logging.getLogger(__name__)
 
@@ -62,11 +62,6 @@ def pin(table: DeltaTable) -> Pinned:
         rows=sum(added["num_records"].to_pylist()),
         removed_rows=table.transaction_version("maintain#removed") or 0,
     )
-
-
-def paths(pinned: Pinned, name: TableName, root: str) -> list[str]:
-    """The files of a pinned table as a reader sees them below `root`."""
-    return [f"{table_uri(root, name)}/{file}" for file in pinned.files]
 
 
 def publish(lake: Path, shown_as: str | None = None, mode: int = 0o444) -> dict[TableName, int]:
@@ -120,7 +115,7 @@ class Publisher:
 def _publish(
     lake: Path, tables: Mapping[TableName, DeltaTable], shown_as: str | None, mode: int, now: datetime
 ) -> dict[TableName, int]:
-    root = shown_as or str(lake.absolute())
+    root = (shown_as or str(lake.absolute())).rstrip("/")
     pins = {name: pin(table) for name, table in tables.items()}
     _sweep(lake)
     try:
@@ -132,22 +127,24 @@ def _publish(
 
 
 def _build(target: Path, pins: Mapping[TableName, Pinned], root: str, now: datetime) -> None:
-    """Views over macros. DuckDB binds a view when it is made, and so would open every footer, at paths
-    that may exist only where readers are. A macro is bound when used: the views are made over
-    empty ones, which then get their file lists.
+    """Views over macros. DuckDB binds a view when it is made, and would open every footer, at paths that may
+    exist only where readers are. A macro is bound when it is used, if its file list depends on a parameter;
+    so the views are made over empty macros, which then get their file lists.
     """
     with duckdb.connect(":memory:") as connection:
         connection.execute(f"ATTACH {literal(str(target))} AS lake (STORAGE_VERSION '{STORAGE_VERSION}')")
         connection.execute("USE lake")
         for name in pins:
-            connection.execute(f"CREATE MACRO {name}_files() AS TABLE {empty_select(name)}")
+            connection.execute(f"CREATE MACRO {_macro(name, (), root)}")
         for name in pins:
             connection.execute(f"CREATE VIEW {name} AS {view_select(name, f'{name}_files()')}")
         for name, pinned in pins.items():
-            connection.execute(
-                f"CREATE OR REPLACE MACRO {name}_files() AS TABLE {files_select(name, paths(pinned, name, root))}"
-            )
+            connection.execute(f"CREATE OR REPLACE MACRO {_macro(name, pinned.files, root)}")
         connection.execute(f"CREATE VIEW lake_version AS {_versions(pins, now)}")
+
+
+def _macro(name: TableName, files: Sequence[str], root: str) -> str:
+    return f"{name}_files(root := {literal(root)}) AS TABLE {files_select(name, files, 'root')}"
 
 
 def _versions(pins: Mapping[TableName, Pinned], now: datetime) -> str:

@@ -30,6 +30,7 @@ SET VARIABLE sg_at = get_current_timestamp();
 _TABLE = r"""
 -- {name}
 DROP VIEW IF EXISTS temp.{name};
+DROP TABLE IF EXISTS temp.sg_found;
 SET VARIABLE sg_{name} = NULL;
 SET VARIABLE sg_{name}_version = NULL;
 SET VARIABLE sg_head = NULL;
@@ -70,14 +71,15 @@ SET VARIABLE sg_actions = (
       || '''txn'': ''STRUCT(appId VARCHAR, version BIGINT)''})')
   END
   FROM (SELECT unnest(getvariable('sg_listed')) AS f));
+CREATE TEMP TABLE sg_found AS SELECT * FROM query(getvariable('sg_actions'));
 SET VARIABLE sg_files = (
   SELECT CASE
-    WHEN (SELECT max(reader) > 1 OR bool_or(is_vector) FROM query(getvariable('sg_actions'))) THEN error({reader})
+    WHEN (SELECT max(reader) > 1 OR bool_or(is_vector) FROM sg_found) THEN error({reader})
     ELSE (
       SELECT coalesce(list({'file': {place} || '/' || path, 'row_count': row_count}), []) FROM (
         SELECT url_decode(path) AS path,
           (arg_max(stats, v * 2 + is_live::INTEGER)::JSON ->> 'numRecords')::BIGINT AS row_count
-        FROM query(getvariable('sg_actions')) WHERE path IS NOT NULL
+        FROM sg_found WHERE path IS NOT NULL
         GROUP BY ALL HAVING arg_max(is_live, v * 2 + is_live::INTEGER)))
   END);
 SET VARIABLE sg_{name}_version = (
@@ -85,7 +87,7 @@ SET VARIABLE sg_{name}_version = (
     'table_name': '{name}', 'version': getvariable('sg_head'), 'published_at': getvariable('sg_at'),
     'row_count': coalesce(sum(f.row_count), 0)::BIGINT,
     'removed_rows': coalesce((
-      SELECT arg_max(app_version, v) FROM query(getvariable('sg_actions')) WHERE app = 'maintain#removed'), 0)}
+      SELECT arg_max(app_version, v) FROM sg_found WHERE app = 'maintain#removed'), 0)}
   FROM (SELECT unnest(getvariable('sg_files')) AS f));
 SET VARIABLE sg_{name} = (
   SELECT CASE WHEN getvariable('sg_files') IS NOT NULL THEN {empty}
@@ -96,6 +98,7 @@ CREATE TEMP VIEW {name} AS
 """
 
 _TAIL = """
+DROP TABLE IF EXISTS temp.sg_found;
 DROP VIEW IF EXISTS temp.lake_version;
 CREATE TEMP VIEW lake_version AS SELECT unnest([{versions}], max_depth := 2);
 """

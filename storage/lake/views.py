@@ -15,7 +15,8 @@ DUCKDB_TYPES = {
 }
 
 # How `read_parquet` must be called: files hold no `date`, and old files lack columns that were added later.
-READ_OPTIONS = "hive_partitioning=true, hive_types={'date': DATE}, union_by_name=true"
+# The type is quoted: a bare DATE is taken for an outer query's column `date` where a view stands in a subquery.
+READ_OPTIONS = "hive_partitioning=true, hive_types={'date': 'DATE'}, union_by_name=true"
 
 
 def literal(text: str) -> str:
@@ -29,12 +30,13 @@ def empty_select(name: TableName) -> str:
     return f"SELECT {columns} WHERE false"
 
 
-def files_select(name: TableName, files: Sequence[str]) -> str:
-    """A SELECT over exactly these files, with the table's columns and types even where there is no file."""
+def files_select(name: TableName, files: Sequence[str], root: str) -> str:
+    """A SELECT over exactly these files below a root (an SQL expression), with every column where there is no file."""
     if not files:
         return empty_select(name)
-    listed = ", ".join(literal(file) for file in files)
-    return f"{empty_select(name)} UNION ALL BY NAME SELECT * FROM read_parquet([{listed}], {READ_OPTIONS})"
+    listed = ", ".join(literal(f"/{name}/{file}") for file in files)
+    source = f"read_parquet([{root} || file FOR file IN [{listed}]], {READ_OPTIONS})"
+    return f"{empty_select(name)} UNION ALL BY NAME SELECT * FROM {source}"
 
 
 def view_select(name: TableName, source: str) -> str:
@@ -50,7 +52,7 @@ def view_select(name: TableName, source: str) -> str:
 
 # Stored sessions of closed dates, and all others computed from the view `events`. A session is what shares a
 # session id, else a person's events without 30 minutes of silence. Bots are left out; system events keep a
-# session alive and are counted in nothing.
+# session alive, begin none and are counted in nothing.
 _SESSIONS = """
 WITH visible AS (
   SELECT *, nullif(session_id, '') AS given, (kafka_partition, kafka_offset, record_index) AS place
@@ -66,12 +68,12 @@ WITH visible AS (
 ), computed AS (
   SELECT
     project_id,
-    coalesce(given, visitor || '@' || epoch_ms(min(timestamp))) AS session_id,
     arg_max(distinct_id, (timestamp, place)) AS distinct_id,
-    min(timestamp) AS started_at,
+    min(timestamp) FILTER (NOT is_system) AS started_at,
     max(timestamp) AS ended_at,
-    min("date") AS "date",
-    (epoch_us(max(timestamp)) - epoch_us(min(timestamp))) // 1000000 AS duration_seconds,
+    coalesce(given, visitor || '@' || epoch_ms(started_at)) AS session_id,
+    min("date") FILTER (NOT is_system) AS "date",
+    (epoch_us(ended_at) - epoch_us(started_at)) // 1000000 AS duration_seconds,
     count(*) FILTER (NOT is_system) AS events,
     count(*) FILTER (is_pageview AND NOT is_system) AS pageviews,
     arg_min(path, (timestamp, place)) FILTER (NOT is_system) AS entry_path,
