@@ -21,7 +21,7 @@ def _received(event: EventT[bytes]) -> Received:
         LogRecord(
             partition=message.partition,
             offset=message.offset,
-            timestamp=int(message.timestamp * 1000),
+            timestamp=round(message.timestamp * 1000),
             value=message.value,
             headers=dict(pairs),
         ),

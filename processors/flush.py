@@ -133,6 +133,10 @@ class Flusher:
             if not counts:
                 continue
             last = counts[-1]
+            expected = held if stored.held is not None else stored.totals.get("first", 0)
+            if counts[0].offset != expected or last.offset - expected + 1 != len(counts):
+                # The position must never move past a record that is not in the batch, nor over one that is in it twice.
+                raise Restart(f"partition {partition}: the batch does not continue position {expected}")
             spans[partition] = Span(stored.held, last.offset + 1)
             grown = dict(stored.totals)
             for name in ("lines", "rows", "rejects", "duplicates"):
@@ -189,12 +193,7 @@ class Flusher:
             return None
         refused = self.dead_letters.append(dead_letters_table(letters), spans, {}, note)
         if refused is not None:
-            # The keys are older than what is there now: read both again, then repeat.
-            self.dead_letters.reload()
-            for partition, span in batch.spans.items():
-                stored = self.stored[partition]
-                stored.dead_letters_held = self.dead_letters.position(partition)
-                stored.keys |= recent.dead_letter_keys(self.dead_letters, partition, span.held or 0)
+            self._read_keys_again(batch.spans)
             return refused
         for partition, span in spans.items():
             self.stored[partition].dead_letters_held = span.next
@@ -203,6 +202,18 @@ class Flusher:
         self._sync(self.dead_letters)
         crash_point("after F3")
         return None
+
+    def _read_keys_again(self, spans: Mapping[int, Span]) -> None:
+        """The keys are older than what is there now: read them and the position, so that F3 can be repeated."""
+        try:
+            self.dead_letters.reload()
+            for partition, span in spans.items():
+                keys = recent.dead_letter_keys(self.dead_letters, partition, span.held or 0)
+                stored = self.stored[partition]
+                stored.dead_letters_held = self.dead_letters.position(partition)
+                stored.keys |= keys
+        except LakeUnreadable as error:  # what is held stays as old as its keys, so the fence still holds
+            log.warning("cannot read the dead letters", extra={"reason": str(error)})
 
     def roll_up(self, spans: Mapping[int, Span], rows: Chunk | None) -> None:
         """F5: never back to F4; what fails here is caught up at the next flush or the next load."""

@@ -173,13 +173,17 @@ class Worker:
 
     async def take(self, received: list[Received]) -> None:
         """Accept what may be accepted of one tick's records; waits when the lake is behind."""
+        for item in received:
+            await self._own(item)
+        # From here to the batch nothing waits: a revocation in between would let records of the old
+        # generation into the batch of the next.
         accepted: list[Accepted] = []
         size = 0
         for item in received:
-            owned = await self._owner(item)
+            record = item.record
+            owned = self.owned.get(record.partition)
             if owned is None:
                 continue
-            record = item.record
             match owned.state.verdict(item.generation, self.consumer.generation(), record.offset):
                 case Verdict.TAKE:
                     accepted.append(owned.state.accept(record, self.decode))
@@ -214,22 +218,23 @@ class Worker:
 
     # -- loading ------------------------------------------------------------------------------
 
-    async def _owner(self, item: Received) -> Owned | None:
+    async def _own(self, item: Received) -> None:
         partition = item.record.partition
-        if partition not in self.assigned or item.generation != self.consumer.generation():
-            return None
-        return self.owned.get(partition) or await self._load(partition, item.generation)
+        if partition in self.owned or partition not in self.assigned or item.generation != self.consumer.generation():
+            return
+        await self._load(partition, item.generation)
 
-    async def _load(self, partition: int, generation: int) -> Owned | None:
+    async def _load(self, partition: int, generation: int) -> None:
         # Both the agent and the timer load; a flush in flight would read a position that is about to move.
         async with self._loading:
             await self._flush_done()
-            return self.owned.get(partition) or await self._read(partition, generation)
+            if partition not in self.owned:
+                await self._read(partition, generation)
 
-    async def _read(self, partition: int, generation: int) -> Owned | None:
+    async def _read(self, partition: int, generation: int) -> None:
         loaded = await self._in_lake(load, self.flusher, self.view, partition, self.policy.window)
         if partition not in self.assigned or generation != self.consumer.generation():
-            return None
+            return
         now = time.monotonic()
         owned = Owned(
             PartitionState(partition, generation, loaded.next, loaded.window, loaded.rejected),
@@ -240,7 +245,6 @@ class Worker:
         self.owned[partition] = owned
         log.info("partition loaded", extra={"partition": partition, "offset": loaded.next, "generation": generation})
         self._spawn(self._rebuild(owned))
-        return owned
 
     async def _rebuild(self, owned: Owned) -> None:
         """Fold what the lake knows below the start; flushes go on, answers say `rebuilding`."""
@@ -305,8 +309,11 @@ class Worker:
             flushed = await self._in_lake(self.flusher.flush, batch)
         finally:
             self._flushing = None
-        if flushed is not None:  # else a deadline passed: the next owner reads these records again
-            self._flushed(flushed, batch)
+        if flushed is None:
+            # A deadline passed: the next owner reads these records again, and with them all that came after.
+            self.batch = Batch()
+            return
+        self._flushed(flushed, batch)
 
     def _flushed(self, flushed: Flushed, batch: Batch) -> None:
         for partition in flushed.reload:
