@@ -46,7 +46,8 @@ def open_tables(lake: Path) -> dict[TableName, DeltaTable]:
     try:
         return {name: DeltaTable(table_uri(lake, name)) for name in TABLES}
     except (DeltaError, OSError) as error:
-        raise LakeBroken(f"no lake at {lake}: {error}") from error
+        reason = str(error).splitlines()[0]
+        raise LakeBroken(f"no lake at {lake} ({reason}): the first start of Streamgauge makes its tables") from error
 
 
 def pin(table: DeltaTable) -> Pinned:

@@ -5,6 +5,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from deltalake import DeltaTable
 
 from storage.errors import LakeBroken
 from storage.lake.publication import Publisher, publish
+from storage.lake.script import script
 from storage.lake.tables import TABLES, create_tables
 from storage.lake.views import DUCKDB_TYPES
 from tests.storage.lake import readers
@@ -59,15 +61,15 @@ def clean_log(lake: Path) -> int:
     return base
 
 
-def run_on(script: str) -> tuple[list[str], duckdb.DuckDBPyConnection]:
+def run_on(text: str) -> tuple[list[str], duckdb.DuckDBPyConnection]:
     """Run a script as the command line does: on, over statements that fail. The messages, and the session."""
     connection = duckdb.connect(":memory:")
-    return run_in(connection, script), connection
+    return run_in(connection, text), connection
 
 
-def run_in(connection: duckdb.DuckDBPyConnection, script: str) -> list[str]:
+def run_in(connection: duckdb.DuckDBPyConnection, text: str) -> list[str]:
     messages = []
-    for statement in connection.extract_statements(script):
+    for statement in connection.extract_statements(text):
         try:
             connection.execute(statement)
         except duckdb.Error as error:
@@ -114,14 +116,8 @@ def test_a_checkpoint_without_its_own_entry_is_enough(lake: Path) -> None:
         river.append()
     clean_log(lake)
     (lake / LOG / f"{river.now.version:020d}.json").unlink()
-    (lake / "lake.sql").write_text(script_of(lake))
+    (lake / "lake.sql").write_text(script(str(lake)))
     assert readers.from_script(lake) == expected(river.now)
-
-
-def script_of(lake: Path) -> str:
-    from storage.lake.script import script
-
-    return script(str(lake))
 
 
 def test_polars_reads_the_same_numbers(lake: Path) -> None:
@@ -273,19 +269,19 @@ def test_the_script_refuses_what_it_would_read_wrong(lake: Path, damage: Callabl
     for _ in range(4):
         river.append()
     publish(lake)
-    script = (lake / "lake.sql").read_text()
-    messages, session = run_on(script)
+    text = (lake / "lake.sql").read_text()
+    messages, session = run_on(text)
     with session:
         assert messages == []
         assert session.execute("SELECT count(*) FROM events").fetchone() == (28,)
         damage(lake / LOG)
-        messages = run_in(session, script)  # in the session that had read it before
+        messages = run_in(session, text)  # in the session that had read it before
         assert message in messages[0]
         assert views(session) == {"rollups", "dead_letters", "lake_version"}  # sessions are made of events
 
 
 def test_the_script_says_that_there_is_no_lake(lake: Path) -> None:
-    messages, session = run_on(script_of(lake))
+    messages, session = run_on(script(str(lake)))
     with session:
         assert f"no Delta table at {lake}/events" in messages[0]
         assert views(session) <= {"lake_version"}
@@ -436,13 +432,13 @@ def test_the_publisher_does_nothing_while_nothing_changed(lake: Path) -> None:
     assert readers.from_database(lake) == expected(river.now)
 
 
-@pytest.fixture
-def running(lake: Path) -> Iterator[Path]:
+@contextmanager
+def publishing(lake: Path) -> Iterator[None]:
     stop = threading.Event()
     thread = threading.Thread(target=Publisher(lake).run, args=(stop,))
     thread.start()
     try:
-        yield lake
+        yield
     finally:
         stop.set()
         thread.join()
@@ -456,11 +452,12 @@ def wait_for(is_true: Callable[[], bool], seconds: float) -> float:
     return time.monotonic() - began
 
 
-def test_the_publisher_waits_for_a_lake_and_follows_it(running: Path, caplog: pytest.LogCaptureFixture) -> None:
-    wait_for(lambda: "the lake was not published" in caplog.text, 20)
-    river = River(running)
-    wait_for((running / "lake.sql").exists, 20)
-    river.append()
-    # A second is promised; a busy test machine gets more.
-    wait_for(lambda: readers.from_database(running) == expected(river.now), 5)
+def test_the_publisher_waits_for_a_lake_and_follows_it(lake: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with publishing(lake):
+        wait_for(lambda: "the lake was not published" in caplog.text, 20)
+        river = River(lake)
+        wait_for((lake / "lake.sql").exists, 20)
+        river.append()
+        # A second is promised; a busy test machine gets more.
+        wait_for(lambda: readers.from_database(lake) == expected(river.now), 5)
     assert caplog.text.count("the lake was not published") == 1
