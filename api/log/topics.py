@@ -15,6 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the library
     NewTopic,
     OffsetSpec,
     ResourceType,
+    TopicMetadata,
 )
 
 from schemas.topics import EVENTS_TOPIC_CONFIG, LIVE_TOPIC_CONFIG
@@ -93,6 +94,7 @@ def ensure_topics(settings: StorageSettings, flush_messages: int | None, wait_se
             lines += [_put_right(admin, difference) for difference in _check(admin, plan)]
         else:
             _create(admin, plan)
+            _await_leaders(admin, plan.name)
             lines.append(f"topic {plan.name}: created with {plan.partitions} partitions")
     return lines
 
@@ -122,10 +124,22 @@ def group_lag(settings: StorageSettings) -> dict[int, int]:
         return {}
     first = _ends(admin, places, OffsetSpec.earliest())  # type: ignore[no-untyped-call]  # untyped there
     last = _ends(admin, places, OffsetSpec.latest())  # type: ignore[no-untyped-call]  # untyped there
-    group = ConsumerGroupTopicPartitions(settings.kafka_group, places)
-    committed: Any = _result(admin.list_consumer_group_offsets([group])[settings.kafka_group])
-    read = {place.partition: place.offset for place in committed.topic_partitions}
+    read = _committed(admin, settings.kafka_group, places)
     return {number: last[number] - max(first[number], read.get(number, -1)) for number in last}
+
+
+def _committed(admin: AdminClient, group: str, places: list[TopicPartition]) -> dict[int, int]:
+    # A broker that has just started loads its groups first.
+    deadline = time.monotonic() + _REQUEST_SECONDS
+    while True:
+        try:
+            answer = _result(admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, places)])[group])
+        except Unavailable as error:
+            if time.monotonic() >= deadline or "COORDINATOR" not in str(error):
+                raise
+            time.sleep(0.2)
+        else:
+            return {place.partition: place.offset for place in answer.topic_partitions}
 
 
 def _ends(admin: AdminClient, places: list[TopicPartition], spec: OffsetSpec) -> dict[int, int]:
@@ -143,16 +157,23 @@ def _await_topics(admin: AdminClient, settings: StorageSettings, wait_seconds: f
     deadline = time.monotonic() + wait_seconds
     while True:
         try:
-            topics = admin.list_topics(timeout=min(_REQUEST_SECONDS, max(wait_seconds, 5.0))).topics
-        except KafkaException as error:
+            topics = _topics(admin, min(_REQUEST_SECONDS, max(wait_seconds, 5.0)))
+        except Unavailable as error:
             if time.monotonic() >= deadline:
                 raise Unavailable(
-                    f"Kafka at {settings.kafka_bootstrap_servers} does not answer ({_reason(error)});"
+                    f"Kafka at {settings.kafka_bootstrap_servers} does not answer ({error});"
                     " check that it runs and that KAFKA_BOOTSTRAP_SERVERS and KAFKA_SECURITY_PROTOCOL fit"
                 ) from error
             time.sleep(0.2)
         else:
             return {name: len(topic.partitions) for name, topic in topics.items()}
+
+
+def _topics(admin: AdminClient, seconds: float, name: str | None = None) -> dict[str, TopicMetadata]:
+    try:
+        return admin.list_topics(name, timeout=seconds).topics
+    except KafkaException as error:
+        raise Unavailable(_reason(error)) from error
 
 
 def _create(admin: AdminClient, plan: TopicPlan) -> None:
@@ -162,6 +183,17 @@ def _create(admin: AdminClient, plan: TopicPlan) -> None:
     except Unavailable as error:
         if "TOPIC_ALREADY_EXISTS" not in str(error):  # another process was faster
             raise Unavailable(f"topic {plan.name} cannot be created: {error}") from error
+
+
+def _await_leaders(admin: AdminClient, name: str) -> None:
+    """Until the log tells clients of a new topic: a worker that came before would idle with nothing to read."""
+    deadline = time.monotonic() + _REQUEST_SECONDS
+    while time.monotonic() < deadline:
+        topic = _topics(admin, _REQUEST_SECONDS, name)[name]
+        if topic.partitions and all(partition.leader >= 0 for partition in topic.partitions.values()):
+            return
+        time.sleep(0.05)
+    raise Unavailable(f"topic {name} was created, but has no leader after {_REQUEST_SECONDS:g} s; see the broker's log")
 
 
 def _check(admin: AdminClient, plan: TopicPlan) -> list[Difference]:
