@@ -14,6 +14,8 @@ from schemas.rows import Row
 
 _ENCODER = msgspec.json.Encoder()
 _NO_PROPERTIES = b"{}"
+_LARGEST_PROJECT = 2**63 - 1
+_YEAR_10000 = 253_402_300_800_000  # unix ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,12 @@ def _count(record: LogRecord) -> int | None:
 
 def _segment(record: LogRecord, segment: Segment, policy: DecodePolicy, items: list[Row | DeadLetter]) -> None:
     header = segment.header
+    if abs(header.project) > _LARGEST_PROJECT or not 0 <= header.received < _YEAR_10000:
+        # Whoever may write the topic may write any header; the lake's columns hold 64 bits.
+        detail = "segment header out of range"
+        places = enumerate(segment.lines, segment.first)
+        items += [_dead(record, index, "broken segment", line, detail) for index, line in places]
+        return
     source = Origin(header.project, header.received, header.source, header.visitor, header.country, header.agent)
     ids = header.ids or ()
     limits, received = policy.limits, header.received
@@ -69,12 +77,20 @@ def _segment(record: LogRecord, segment: Segment, policy: DecodePolicy, items: l
         index = segment.first + place
         try:
             event = events[place] if events is not None else decode_event(line)
-            timestamp = check_event(event, line, limits, received)
+            timestamp = _check(event, line, limits, received)
         except InvalidEvent as error:
             items.append(_rejected(record, index, line, error, received, header.project))
             continue
         event_id = event.event_id or (ids[place] if place < len(ids) else None) or minted_id(header.base, place)
         items.append(_row(event, event_id, timestamp, source, record, index))
+
+
+def _check(event: Event, line: bytes, limits: EventLimits, received: int) -> int:
+    """`check_event`; a line that it cannot even walk through is an invalid event, not the end of the worker."""
+    try:
+        return check_event(event, line, limits, received)
+    except (RecursionError, OverflowError) as error:
+        raise InvalidEvent("Invalid event: nested too deep or out of range") from error
 
 
 def _foreign(record: LogRecord, value: bytes, policy: DecodePolicy) -> list[Row | DeadLetter]:
@@ -85,7 +101,7 @@ def _foreign_line(record: LogRecord, index: int, line: bytes, policy: DecodePoli
     received = record.timestamp
     try:
         event = decode_foreign(line)
-        timestamp = check_event(event, line, policy.limits, received)
+        timestamp = _check(event, line, policy.limits, received)
     except InvalidEvent as error:
         if error.message == "Missing required field: projectId":
             return _dead(record, index, "unknown project", line, error.message)

@@ -58,6 +58,9 @@ class Watchdog:
         self._view.close()
 
     def _look(self, loop: asyncio.AbstractEventLoop, now: float) -> str | None:
+        if (chain := self._view.chain()) != self._worker.flusher.events.chain:
+            # A topic deleted and recreated between two rebalances: its offsets would look like old ones.
+            return f"the log is another one now: {chain}"
         assigned = sorted(self._worker.assigned)
         for partition in assigned:
             end = self._view.range(partition).end
@@ -65,7 +68,8 @@ class Watchdog:
             owned = self._worker.owned.get(partition)
             position = owned.state.next if owned is not None else -1
             before, since = self._moved.get(partition, (position, now))
-            if position != before or position >= end or self._worker.flusher.failing_since is not None:
+            # Beyond the end is as wrong as behind it, once both stand still.
+            if position != before or position == end or self._worker.flusher.failing_since is not None:
                 before, since = position, now
             self._moved[partition] = (before, since)
             if now - since > self._seconds:
