@@ -8,6 +8,7 @@ from typing import Self
 
 import msgspec
 
+from schemas.instants import from_millis
 from schemas.windows import Bucket, Interval, TimeRange
 
 MAX_LIMIT = 1000
@@ -46,9 +47,12 @@ class EventCursor(msgspec.Struct, frozen=True, array_like=True):
         """Raises InvalidQuestion for anything `encode` did not give."""
         try:
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            return msgspec.msgpack.decode(raw, type=cls)
-        except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
+            cursor = msgspec.msgpack.decode(raw, type=cls)
+            for millis in (cursor.start, cursor.end, cursor.timestamp):
+                from_millis(millis)
+        except (binascii.Error, ValueError, OverflowError, msgspec.MsgspecError) as error:
             raise InvalidQuestion("Invalid parameter: cursor") from error
+        return cursor
 
 
 @dataclass(frozen=True, slots=True)
