@@ -11,7 +11,6 @@ from api.live.partitions import State
 from api.live.slots import slot_at
 from api.live.view import ERROR, LiveView
 from api.middleware import CORS_HEADERS
-from schemas.instants import format_millis
 
 # An answer is reused at least so long: a poll sees a change this much later at worst.
 _SHORTEST_MILLIS = 100
@@ -23,6 +22,7 @@ _MILLIS_PER_ENTRY = 1
 _UNPOLLED_MILLIS = 10_000
 _HEADERS = (
     (b"cache-control", b"private, no-cache"),
+    (b"vary", b"X-API-Key, Authorization"),
     (b"streamgauge-accuracy", f"sketch; error={ERROR:.3f}".encode()),
     (b"streamgauge-timezone", b"UTC"),
     *CORS_HEADERS,
@@ -85,7 +85,7 @@ class Answers:
             tag = _tag(entry.figures, recent, freshness.state)
             entry.state, entry.recent = freshness.state, recent
         body = b'%b,"recent":%b,%b' % (entry.figures[:-1], recent, msgspec.json.encode(freshness)[1:])
-        entry.answer = _dressed(body, tag, self._view.counted_until_ms(now))
+        entry.answer = _dressed(body, tag, freshness.as_of)
         entry.valid_until = now + min(max(_SHORTEST_MILLIS, len(self._entries) * _MILLIS_PER_ENTRY), _LONGEST_MILLIS)
         return entry.answer
 
@@ -98,10 +98,10 @@ class Answers:
         }
 
 
-def _dressed(body: bytes, tag: bytes, counted_until: int | None) -> Answer:
+def _dressed(body: bytes, tag: bytes, as_of: str | None) -> Answer:
     unchanged = [(b"etag", tag), *_HEADERS]
-    if counted_until is not None:
-        unchanged.append((b"streamgauge-watermark", format_millis(counted_until).encode()))
+    if as_of is not None:
+        unchanged.append((b"streamgauge-watermark", as_of.encode()))
     length = (b"content-length", b"%d" % len(body))
     return Answer(body, tag, [(b"content-type", b"application/json"), length, *unchanged], unchanged)
 

@@ -86,7 +86,7 @@ class ProjectSlots:
         self._minutes: dict[int, Sum] = {}
 
     def apply(self, state: SlotState) -> None:
-        """Keep a state unless a later one is known."""
+        """Keep a state unless one at a later position is known."""
         states = self._states.setdefault(state.slot, {})
         place = (state.chain, state.partition)
         known = states.get(place)

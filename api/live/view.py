@@ -1,14 +1,14 @@
 """The merged view of the live topic: what every partition knows of every project, as of now."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from msgspec import Struct
 
 from api.live.partitions import Partitions, State
 from api.live.slots import MINUTE_SECONDS, ProjectSlots, Sum, minute_at, people, slot_at, top
-from schemas.instants import format_instant
+from schemas.instants import format_instant, format_millis
 from schemas.live import SLOT_SECONDS, WINDOW_SECONDS, LiveMessage, PartitionStatus, ProjectTotals, SlotState
 from storage.sketches import LIVE_LG_K, standard_error
 
@@ -69,8 +69,9 @@ class Totals:
 class LiveView:
     """Messages in any order, any number of times, give the same view. For one thread; `now` is unix milliseconds."""
 
-    def __init__(self) -> None:
-        self.partitions = Partitions()
+    def __init__(self, partitions: Callable[[], int] = lambda: 0) -> None:
+        """`partitions` tells how many the events topic has, 0 while that is unknown."""
+        self.partitions = Partitions(partitions)
         # Whether the topic was read to its end once; before that the counts are partial.
         self.is_complete = False
         self._projects: dict[int, ProjectSlots] = {}
@@ -101,6 +102,10 @@ class LiveView:
                 project.drop(slot)
                 if not project:
                     del self._projects[number]
+
+    def statuses(self) -> list[PartitionStatus]:
+        """The latest heartbeat of each partition. Any thread may call."""
+        return self.partitions.statuses()
 
     def version(self, project: int) -> int:
         """Grows with every change of a project's slots."""
@@ -136,7 +141,7 @@ class LiveView:
         """How far the figures of any project can be believed."""
         as_of = self.partitions.as_of()
         return Freshness(
-            as_of=None if as_of is None else format_instant(as_of),
+            as_of=None if as_of is None else format_millis(as_of),
             error=ERROR,
             state=self.partitions.state(now),
             age_seconds=None if as_of is None else max(now - as_of, 0) / 1000,
@@ -150,16 +155,6 @@ class LiveView:
             if self._is_current(chain, partition)
         ]
         return Totals(sum(one.events for one in current), sum(one.pageviews for one in current))
-
-    def watermark_ms(self, now: int) -> int | None:
-        """Everything accepted before this instant is in the lake; None while a partition was never heard of."""
-        stored = self.partitions.stored_until()
-        return None if stored is None else min(now, stored)
-
-    def counted_until_ms(self, now: int) -> int | None:
-        """Everything accepted before this instant is in the live figures; None likewise."""
-        counted = self.partitions.counted_until()
-        return None if counted is None else min(now, counted)
 
     def _apply_slot(self, state: SlotState) -> None:
         if state.slot < self._oldest:

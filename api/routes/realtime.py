@@ -14,6 +14,7 @@ from api.auth.keys import KeyResolver, ProjectFinder, authenticate, credential, 
 from api.errors import Problem, bad_request, not_allowed, problem_body, unavailable
 from api.live.exposition import CONTENT_TYPE, Exposition
 from api.live.realtime import Answers
+from api.live.recent import RecentEvents
 from api.live.stream import frames
 from api.live.view import DEFAULT_MINUTES, MAX_MINUTES, LiveView
 from api.middleware import CORS_HEADERS, NATIVE_MOUNTS
@@ -53,7 +54,7 @@ class RealtimeLane:
         self,
         app: ASGIApp,
         view: LiveView,
-        answers: Answers,
+        recent: RecentEvents | None,
         keys: KeyResolver,
         find_project: ProjectFinder,
         stopping: asyncio.Event,
@@ -61,7 +62,8 @@ class RealtimeLane:
     ) -> None:
         self._app = app
         self._view = view
-        self._answers = answers
+        self._recent = recent
+        self._answers = Answers(view, recent.get if recent is not None else _not_read)
         self._exposition = Exposition(view)
         self._keys = keys
         self._find_project = find_project
@@ -103,6 +105,8 @@ class RealtimeLane:
         project = await project_of(key, wanted, self._find_project)
         if not self._view.is_complete:
             raise unavailable("The live counters are being read; ask again in a moment")
+        if self._recent is not None:
+            await self._recent.first(project)
         return Poll(project, minutes, headers)
 
     async def _current(self, poll: Poll, _scope: Scope, _receive: Receive, send: Send) -> None:
@@ -153,6 +157,10 @@ class RealtimeLane:
         except Problem as problem:
             return problem.status == 503
         return True
+
+
+def _not_read(_project: int) -> bytes:
+    return b"null"
 
 
 def _minutes(text: str | None) -> int:
