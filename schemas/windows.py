@@ -72,7 +72,8 @@ def parse_range(start: str | None, end: str | None, zone: ZoneInfo, now: datetim
     """
     until = now if end is None else _parse(end, "to", zone, is_end=True)
     since = until - default if start is None else _parse(start, "from", zone, is_end=False)
-    if since > until:
+    # A last day ends where the next begins: to start there is to start after it.
+    if since > until or (since == until and end is not None and _date_only(end) is not None):
         raise InvalidWindow("Invalid parameter: from is after to")
     return TimeRange(since, until)
 

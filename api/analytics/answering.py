@@ -42,8 +42,14 @@ class Analytics:
     """The one way from a route to the lake. For one event loop; the work is done in the engine's threads."""
 
     def __init__(
-        self, engine: QueryEngine, lake: Lake, log: LogView, partitions: int, finder: LogFinder | None = None
+        self,
+        engine: QueryEngine,
+        lake: Lake,
+        log: LogView,
+        partitions: Callable[[], int],
+        finder: LogFinder | None = None,
     ) -> None:
+        """`partitions` tells those of the events topic, 0 while unknown; without a finder only the lake is searched."""
         self._engine = engine
         self._lake = lake
         self._log = log
@@ -63,6 +69,10 @@ class Analytics:
     async def event(self, project: int, event_id: str) -> EventDetail | None:
         """One event, in the lake or still in the log; raises Problem 503."""
         return await self._ask((project, event_id), lambda cursor: self._event(cursor, project, event_id))
+
+    def close(self) -> None:
+        """Wait for running questions, turn away waiting ones, close the database. Blocks."""
+        self._engine.close()
 
     async def _ask(self, key: EventsQuestion | MetricQuestion | tuple[int, str], work: Callable[[Cursor], T]) -> T:
         async def start() -> T:
@@ -115,7 +125,7 @@ class Analytics:
         return self._lake.reader("events").version(age), self._lake.reader("rollups").version(age)
 
     def _log_state(self) -> LogState | None:
-        return log_state(self._log.statuses(), self._partitions)
+        return log_state(self._log.statuses(), self._partitions())
 
     def _watermark(self, log: LogState | None) -> int:
         return 0 if log is None else lake_watermark(self._lake, log)

@@ -27,5 +27,5 @@ def log_state(statuses: Iterable[PartitionStatus], partitions: int) -> LogState 
     if not heard:
         return None
     chain = max(heard, key=lambda status: status.at).chain
-    ends = {status.partition: LogEnd(status.end, status.at) for status in heard if status.chain == chain}
+    ends = {status.partition: LogEnd(status.end, status.end_at) for status in heard if status.chain == chain}
     return LogState(chain, max(partitions, 1 + max(ends)), ends)

@@ -1,1 +1,1 @@
-"""Checks of what crosses a boundary."""
+"""Tests of what crosses a boundary."""

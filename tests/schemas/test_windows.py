@@ -61,6 +61,8 @@ def test_instants_keep_their_zone_and_milliseconds() -> None:
         ("yesterday", None, "Invalid parameter: from"),
         ("", None, "Invalid parameter: from"),
         (None, "2026-02-30", "Invalid parameter: to"),
+        ("2026-02-16", "2026-02-15", "Invalid parameter: from is after to"),
+        ("2026-02-16T00:00:00Z", "2026-02-15", "Invalid parameter: from is after to"),
         ("2026-02-16", "2026-02-14", "Invalid parameter: from is after to"),
         ("0001-01-01", None, "Invalid parameter: from"),
         (None, "9999-12-31", "Invalid parameter: to"),
