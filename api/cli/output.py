@@ -1,6 +1,9 @@
 """What a terminal shows: one line for a failure, JSON for programs, progress for people."""
 
+import contextlib
 import json
+import os
+import select
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +22,16 @@ def say(line: str) -> None:
 def note(line: str) -> None:
     """One line beside the answer, on standard error."""
     print(line, file=sys.stderr, flush=True)
+
+
+def announce(line: str) -> None:
+    """As `say`, from a process that must go on when nobody reads any more: it neither waits nor fails."""
+    with contextlib.suppress(OSError):
+        out = sys.stdout.fileno()
+        # Writable means room for a line, so a full pipe drops it instead of stopping the writer. Not buffered:
+        # what is left in a buffer would fail at the very end.
+        if select.select([], [out], [], 0)[1]:
+            os.write(out, f"{line}\n".encode())
 
 
 def complain(message: str) -> None:

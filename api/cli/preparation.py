@@ -13,8 +13,8 @@ from storage.lake.tables import create_tables
 from storage.meta.engine import open_metadata
 from storage.settings import StorageSettings
 
-# A cold broker on a slow, busy machine takes tens of seconds to answer.
-_LOG_SECONDS: Final = 120.0
+# A broker that takes connections may still be loading; longer, and people want to know that nobody answers.
+_LOG_SECONDS: Final = 60.0
 # The embedded broker is alone, so what its disk has not got is nowhere: every record is fsynced.
 EMBEDDED_FLUSH_MESSAGES: Final = 1
 

@@ -139,7 +139,13 @@ class Supervisor:
         if place.child.needs_log and not self._is_log_up():
             place.due = now + 0.5
             return False
-        place.process = self._spawn(place.child)
+        try:
+            place.process = self._spawn(place.child)
+        except OSError as error:  # no room for a process, a descriptor or a file, at the moment
+            delay = place.restarts.delay(now, 0.0, 1, is_log_away=False)
+            place.due = now + delay
+            self._tell(f"{place.child.name} cannot start ({error.strerror}), tries again in {delay:g} s")
+            return False
         place.pid = place.process.pid
         place.started = now
         return True
@@ -254,7 +260,8 @@ def rotate(path: Path) -> None:
             return
     except FileNotFoundError:
         return
-    shutil.copy(path, path.with_suffix(".out.1"))  # with its permissions
+    with contextlib.suppress(OSError):  # on a full disk, room is worth more than old lines
+        shutil.copy(path, path.with_suffix(".out.1"))  # with its permissions
     os.truncate(path, 0)
 
 

@@ -12,7 +12,7 @@ import typer
 from api.cli.connection import resolve
 from api.cli.embedded import fetch
 from api.cli.options import DataDir, load
-from api.cli.output import Failure, note, say
+from api.cli.output import Failure, announce
 from api.cli.processes import Child, Supervisor, last_line, output_path
 from api.cli.running import Member, Running, UpLock, get_status, is_listening, write_running
 from api.cli.serve import api_command, command_of, environment_of, listen, maintain_command, worker_command
@@ -70,11 +70,11 @@ def up(
                 pass
             finally:
                 if wakeups.stops:
-                    say("stopping: api, workers, maintenance, broker")
+                    announce("stopping: api, workers, maintenance, broker")
                 listener.close()  # before the API's, so that the port refuses from then on
                 river.supervisor.stop()
                 (directory.run / "up.json").unlink(missing_ok=True)
-    say("stopped")
+    announce("stopped")
 
 
 class _Up:
@@ -89,7 +89,7 @@ class _Up:
             self._directory.run,
             self._directory.logs,
             is_log_up=lambda: is_listening(self._settings.kafka_bootstrap_servers or "", 1.0),
-            tell=note,
+            tell=announce,
             publish=self._publish,
         )
 
@@ -113,14 +113,14 @@ class _Up:
         if status is None:
             raise _Stopped
         if status:
-            note(f"the demo ended with status {status}; everything else goes on")
+            announce(f"the demo ended with status {status}; everything else goes on")
 
     @property
     def _environment(self) -> dict[str, str]:
         return environment_of(self._settings)
 
     def _start_broker(self) -> None:
-        say("starting the broker")
+        announce("starting the broker")
         command = command_of("broker", "--data-dir", self._directory.root)
         self.supervisor.add(Child("broker", command, *_BROKER, environment=self._environment))
         deadline = time.monotonic() + _BROKER_SECONDS
@@ -143,7 +143,8 @@ class _Up:
         return is_ours and is_listening(f"127.0.0.1:{written['port']}", 1.0)
 
     def _prepare(self, is_embedded: bool) -> None:
-        say("preparing topics, lake and metadata")
+        announce("preparing topics, lake and metadata")
+        output_path(self._directory.logs, "prepare").unlink(missing_ok=True)  # what it says is shown below
         flags = ("--embedded",) if is_embedded else ()
         command = command_of("prepare", "--data-dir", self._directory.root, *flags)
         status = self.supervisor.run_once(Child("prepare", command, *_API, environment=self._environment))
@@ -151,9 +152,11 @@ class _Up:
             raise _Stopped
         if status:
             raise Failure(self._last_words("prepare"))
+        for line in output_path(self._directory.logs, "prepare").read_text().splitlines():
+            announce(f"  {line}")
 
     def _add_servers(self, workers: int) -> None:
-        say("starting API, workers and maintenance")
+        announce("starting API, workers and maintenance")
         count = self._settings.api_workers
         for name in ["api"] if count == 1 else [f"api-{number}" for number in range(count)]:
             command = (*api_command(name), "--fd", str(self._listener), "--logs", str(self._directory.logs))
@@ -174,20 +177,22 @@ class _Up:
             if status != 200 and now - warned > _PATIENCE_SECONDS:
                 warned = now
                 reasons = " ".join(body.decode(errors="replace").split()) or "the API does not answer"
-                note(f"not ready after {now - start:.0f} s: {reasons[:500]}; logs are in {self._directory.logs}")
+                announce(f"not ready after {now - start:.0f} s: {reasons[:500]}; logs are in {self._directory.logs}")
             return status == 200
 
         self._watch(is_ready, 0.2)
         self._greet(self._running(()).url)
 
     def _greet(self, url: str) -> None:
-        where = f" --data-dir {self._directory.root}"
-        say(f"ready {url}")
-        say(f"  stop   Ctrl-C, or kill -TERM {os.getpid()}")
-        say(f"  logs   {self._directory.logs}")
-        say(f"  next   streamgauge init{where} --email you@example.org --password … --project web --domain example.org")
-        say(f"         streamgauge ps{where}")
-        say(f"         streamgauge doctor{where}")
+        where = f"--data-dir {self._directory.root}"
+        announce(f"ready {url}")
+        announce(f"  stop   Ctrl-C, or kill -TERM {os.getpid()}")
+        announce(f"  logs   {self._directory.logs}")
+        announce(
+            f"  next   streamgauge init{where} --email you@example.org --password … --project web --domain example.org"
+        )
+        announce(f"         streamgauge ps {where}")
+        announce(f"         streamgauge doctor {where}")
 
     def _watch(self, until: Callable[[], bool], every_seconds: float) -> None:
         if not self.supervisor.watch(until, every_seconds):
@@ -198,7 +203,10 @@ class _Up:
         return f"{last_line(path).removeprefix('streamgauge: ')}; see {path}"
 
     def _publish(self, members: Sequence[Member]) -> None:
-        write_running(self._directory.run, self._running(members))
+        try:
+            write_running(self._directory.run, self._running(members))
+        except OSError as error:  # a full disk must not end those who can still answer
+            announce(f"cannot write up.json ({error.strerror}); `streamgauge ps` is out of date")
 
     def _running(self, members: Sequence[Member]) -> Running:
         host = _WILDCARDS.get(self._settings.host, self._settings.host)

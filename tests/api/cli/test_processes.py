@@ -107,6 +107,17 @@ def test_ending_while_the_log_is_away_is_not_held_against_a_child(scene: Scene) 
     assert scene.supervisor.failures("worker-0") == 0
 
 
+def test_a_child_that_cannot_be_started_is_tried_again(scene: Scene) -> None:
+    program = scene.folder / "program"
+    scene.supervisor.add(Child("api", (str(program),), 0, 1.0))
+    scene.watch(lambda: bool(scene.told))
+    assert scene.told == ["api cannot start (No such file or directory), tries again in 0.5 s"]
+
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o700)
+    scene.watch(lambda: scene.pid("api") > 0)
+
+
 def test_a_stop_ends_lower_ranks_before_higher_ones_are_told(scene: Scene) -> None:
     code = """
         import os, pathlib, signal, sys, time
