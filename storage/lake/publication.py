@@ -128,20 +128,28 @@ def _publish(
 
 
 def _build(target: Path, pins: Mapping[TableName, Pinned], root: str, now: datetime) -> None:
-    """Views over macros. DuckDB binds a view when it is made, and would open every footer, at paths that may
-    exist only where readers are. A macro is bound when it is used, if its file list depends on a parameter;
-    so the views are made over empty macros, which then get their file lists.
-    """
     with duckdb.connect(":memory:") as connection:
         connection.execute(f"ATTACH {literal(str(target))} AS lake (STORAGE_VERSION '{STORAGE_VERSION}')")
         connection.execute("USE lake")
-        for name in pins:
-            connection.execute(f"CREATE MACRO {_macro(name, (), root)}")
-        for name in pins:
-            connection.execute(f"CREATE VIEW {name} AS {view_select(name, f'{name}_files()')}")
-        for name, pinned in pins.items():
-            connection.execute(f"CREATE OR REPLACE MACRO {_macro(name, pinned.files, root)}")
-        connection.execute(f"CREATE VIEW lake_version AS {_versions(pins, now)}")
+        create_views(connection, pins, root, now)
+
+
+def create_views(
+    connection: duckdb.DuckDBPyConnection, pins: Mapping[TableName, Pinned], root: str, now: datetime
+) -> None:
+    """The views of every table and of their versions, over macros that hold the file lists.
+
+    DuckDB binds a view when it is made, and would open every footer, at paths that may exist only where
+    readers are. A macro is bound when it is used, if its file list depends on a parameter; so the views are
+    made over empty macros, which then get their lists.
+    """
+    for name in pins:
+        connection.execute(f"CREATE MACRO {_macro(name, (), root)}")
+    for name in pins:
+        connection.execute(f"CREATE VIEW {name} AS {view_select(name, f'{name}_files()')}")
+    for name, pinned in pins.items():
+        connection.execute(f"CREATE OR REPLACE MACRO {_macro(name, pinned.files, root)}")
+    connection.execute(f"CREATE VIEW lake_version AS {_versions(pins, now)}")
 
 
 def _macro(name: TableName, files: Sequence[str], root: str) -> str:

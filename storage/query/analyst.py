@@ -1,0 +1,185 @@
+"""One SELECT of an analyst over a pinned version of the lake, in a DuckDB that can open nothing else."""
+
+import csv
+import io
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import duckdb
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.errors import Refused, StorageError, Unavailable
+from storage.lake.publication import create_views, open_tables, pin
+from storage.lake.tables import table_uri
+from storage.lake.views import literal
+
+Format = Literal["csv", "json", "parquet", "arrow"]
+
+# Rows that are in memory at once while an answer is written.
+BATCH_ROWS = 10_000
+_encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
+
+
+class Answer:
+    """The result of one statement, read once, by whoever asked."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+        self._connection = connection
+        self._statement = statement
+        self._relation = connection.sql(statement)  # bound, so that a mistake shows before anything is written
+        self.columns = _unique(self._relation.columns)
+
+    def first(self, limit: int) -> list[list[str]]:
+        """At most `limit` rows, every cell as text."""
+        with _translated():
+            return [[_text(cell) for cell in row] for row in self._connection.execute(self._statement).fetchmany(limit)]
+
+    def write(self, form: Format, sink: BinaryIO) -> None:
+        """The whole answer in a format, without ever holding all of it."""
+        with _translated():
+            _WRITERS[form](self, sink)
+
+    def write_csv(self, sink: BinaryIO) -> None:
+        """A header and one line a row; null is empty, nested values are JSON."""
+        text = io.TextIOWrapper(sink, encoding="utf-8", newline="", write_through=True)
+        try:
+            lines = csv.writer(text, lineterminator="\n")
+            lines.writerow(self.columns)
+            lines.writerows([_text(cell) for cell in row] for row in self._rows())
+        finally:
+            text.detach()
+
+    def write_json(self, sink: BinaryIO) -> None:
+        """An array of objects; what JSON has no number for (NaN, infinity) is null."""
+        separator = b"[\n"
+        for row in self._rows():
+            sink.write(separator + _encoder.encode(dict(zip(self.columns, row, strict=True))))
+            separator = b",\n"
+        sink.write(b"\n]\n" if separator == b",\n" else b"[]\n")
+
+    def write_arrow(self, sink: BinaryIO) -> None:
+        """An Arrow IPC stream."""
+        reader = self._batches()
+        with pa.ipc.new_stream(sink, self._schema(reader)) as stream:
+            for batch in reader:
+                stream.write_batch(batch.rename_columns(self.columns))
+
+    def write_parquet(self, sink: BinaryIO) -> None:
+        """One Parquet file."""
+        reader = self._batches()
+        with pq.ParquetWriter(sink, self._schema(reader), compression="zstd") as file:
+            for batch in reader:
+                file.write_batch(batch.rename_columns(self.columns))
+
+    def _rows(self) -> Iterator[tuple[Any, ...]]:
+        result = self._connection.execute(self._statement)
+        while rows := result.fetchmany(BATCH_ROWS):
+            yield from rows
+
+    def _batches(self) -> pa.RecordBatchReader:
+        return self._relation.to_arrow_reader(BATCH_ROWS)
+
+    def _schema(self, reader: pa.RecordBatchReader) -> pa.Schema:
+        return pa.schema([field.with_name(name) for field, name in zip(reader.schema, self.columns, strict=True)])
+
+
+@contextmanager
+def ask(lake: Path, sql: str) -> Iterator[Answer]:
+    """Ask one SELECT of the newest version; the answer is read inside the block.
+
+    Raises LakeBroken where there is no lake, and Refused for anything but one SELECT that DuckDB accepts.
+    """
+    pins = {name: pin(table) for name, table in open_tables(lake).items()}
+    root = str(lake.absolute())
+    files = [f"{table_uri(root, name)}/{file}" for name, pinned in pins.items() for file in pinned.files]
+    with tempfile.TemporaryDirectory() as spill, _database(spill) as connection:
+        with _translated():
+            create_views(connection, pins, root, datetime.now(UTC))
+            _lock(connection, files)
+            answer = Answer(connection, _only_select(connection, sql).query)
+        yield answer
+
+
+def _database(spill: str) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(
+        ":memory:",
+        config={
+            "temp_directory": spill,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        },
+    )
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET python_enable_replacements = false")
+    return connection
+
+
+def _lock(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
+    """From here on the pinned files can be read, and nothing else be opened or changed."""
+    connection.execute(f"SET allowed_paths = [{', '.join(map(literal, files))}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def _only_select(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1:
+        raise Refused(f"give one statement, not {len(statements)}")
+    if statements[0].type != duckdb.StatementType.SELECT:
+        raise Refused(f"only SELECT is possible here, not {statements[0].type.name}")
+    return statements[0]
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.IOException as error:
+        raise Unavailable(f"a file of the lake could not be read: {_first_line(error)}") from error
+    except (duckdb.FatalException, duckdb.InternalException) as error:
+        raise StorageError(f"DuckDB failed: {_first_line(error)}") from error
+    except duckdb.Error as error:
+        raise Refused(_first_line(error)) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0]
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Column names, a repeated one with a number: `SELECT 1 AS a, 2 AS a` has two columns everywhere."""
+    found: list[str] = []
+    for name in names:
+        candidate, number = name, 0
+        while candidate in found:
+            number += 1
+            candidate = f"{name}_{number}"
+        found.append(candidate)
+    return found
+
+
+def _text(cell: Any) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, bytes):
+        return cell.hex()
+    if isinstance(cell, float):
+        return repr(cell)
+    encoded = _encoder.encode(cell).decode()
+    return encoded if encoded[0] in "[{" else encoded.strip('"')
+
+
+_WRITERS = {
+    "csv": Answer.write_csv,
+    "json": Answer.write_json,
+    "parquet": Answer.write_parquet,
+    "arrow": Answer.write_arrow,
+}
