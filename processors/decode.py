@@ -72,7 +72,9 @@ def _segment(record: LogRecord, segment: Segment, policy: DecodePolicy, items: l
     source = Origin(header.project, header.received, header.source, header.visitor, header.country, header.agent)
     ids = header.ids or ()
     limits, received = policy.limits, header.received
-    events = decode_events(segment.lines)
+    # Read together, a line that opens a value and one that closes it would pass for an event.
+    are_objects = all(line[:1] == b"{" and line[-1:] == b"}" for line in segment.lines)
+    events = decode_events(segment.lines) if are_objects else None
     for place, line in enumerate(segment.lines):
         index = segment.first + place
         try:
