@@ -4,9 +4,8 @@ Per partition: lines = rows + rejects + duplicates + erased. Over all: live rows
 dead letters = rejects, rollups stand where events stand and count what events hold.
 """
 
-import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,17 +17,16 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from storage.errors import LakeBroken
-from storage.lake.deltalog import DeltaLog
+from storage.lake.deltalog import DeltaLog, positions
 from storage.lake.snapshot import Snapshot, read, snapshot_of
 from storage.lake.tables import TableName, table_uri
 
 REMOVED = "maintain#removed"  # rows that maintenance took out of a table, since the beginning
 REJECTS_REMOVED = "maintain#rejects"  # those of them that stood for lines, in dead_letters
 
-# totals: the log only; counts: columns of two tables; scan: every row's key, for a weekly or manual run.
+# totals: the log of events only; counts: columns of two tables; scan: every row's key, for a weekly or manual run.
 Depth = Literal["totals", "counts", "scan"]
 
-_POSITION = re.compile(r"(?P<app>.+/(?P<partition>\d+))")
 # A flush is between its events and its rollups for some 10 ms of every 5 s, so this is never used up by chance.
 _TRIES = 20
 _PAUSE_SECONDS = 0.1
@@ -90,7 +88,7 @@ class _Pinned:
 
     @property
     def positions(self) -> dict[str, int]:
-        return {app: version for app, version in self.versions.items() if _POSITION.fullmatch(app)}
+        return positions(self.versions)
 
     def total(self, app: str, kind: str) -> int:
         return self.versions.get(f"{app}#{kind}", 0)
@@ -122,13 +120,13 @@ class _State:
 
 
 def audit(lake: Path, depth: Depth = "counts") -> Audit:
-    """Look at the newest versions of all tables, beside their writers. Raises LakeBroken."""
+    """Look at the newest versions, beside their writers. Raises LakeBroken."""
+    if depth == "totals":
+        return Audit(tuple(_totals(_Pinned.newest(lake, "events"))))
     state = _settled_state(lake)
-    checks = [*_totals(state)]
-    if depth != "totals":
-        checks += _files(state, lake)
-        if all(check.is_ok for check in checks if check.name.startswith("files of")):  # else nothing can be read
-            checks += [_dead_letters(state), _rollups(state), *([_unique(state)] if depth == "scan" else [])]
+    checks = [*_totals(state.events), _positions(state), *(files := list(_files(state, lake)))]
+    if all(check.is_ok for check in files):  # else nothing can be read
+        checks += [_dead_letters(state), _rollups(state), *([_unique(state)] if depth == "scan" else [])]
     return Audit(tuple(checks))
 
 
@@ -146,8 +144,7 @@ def _settled_state(lake: Path) -> _State:
     return state
 
 
-def _totals(state: _State) -> Iterator[Check]:
-    events = state.events
+def _totals(events: _Pinned) -> Iterator[Check]:
     for app, position in sorted(events.positions.items()):
         kinds = ("lines", "rows", "rejects", "duplicates", "erased", "gaps")
         lines, rows, rejects, duplicates, erased, gaps = (events.total(app, kind) for kind in kinds)
@@ -165,16 +162,16 @@ def _totals(state: _State) -> Iterator[Check]:
         f"{events.rows} live = {written} written - {removed} removed",
         stops_maintenance=True,
     )
-    behind = _differing(state.events.positions, state.rollups.positions)
-    yield Check("positions of rollups", not behind, behind or "equal to those of events")
 
 
-def _differing(events: Mapping[str, int], rollups: Mapping[str, int]) -> str:
-    return ", ".join(
+def _positions(state: _State) -> Check:
+    events, rollups = state.events.positions, state.rollups.positions
+    behind = ", ".join(
         f"{app}: rollups at {rollups.get(app)}, events at {events.get(app)}"
         for app in sorted({*events, *rollups})
         if rollups.get(app) != events.get(app)
     )
+    return Check("positions of rollups", not behind, behind or "equal to those of events")
 
 
 def _files(state: _State, lake: Path) -> Iterator[Check]:

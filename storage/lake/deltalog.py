@@ -7,7 +7,7 @@ newest checkpoint is torn; audit, barrier and boot check need both.
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from storage.errors import LakeBroken
 
+_POSITION = re.compile(r".+/\d+")
 _ENTRY = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.parquet")
 
@@ -138,3 +139,8 @@ def parse(version: int, data: bytes) -> Entry:
     if promised is not None and promised != len(added):
         raise TornEntry(f"version {version} names {len(added)} of {promised} files")
     return Entry(version, tuple(added), frozenset(removed), transactions)
+
+
+def positions(versions: Mapping[str, int]) -> dict[str, int]:
+    """Those application transactions that are the position of a partition: `<chain>/<partition>`."""
+    return {app: version for app, version in versions.items() if _POSITION.fullmatch(app)}

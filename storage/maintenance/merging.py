@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from storage.errors import Unavailable
 from storage.lake.tables import ROW_GROUP_ROWS, TABLES, TableName
 from storage.maintenance.files import LiveFile, wide
 from storage.sketches import PeopleUnion
@@ -40,7 +41,26 @@ def sorted_rows(
     resources: Resources,
     is_deduplicated: bool = False,
 ) -> Iterator[Iterator[pa.RecordBatch]]:
-    """Batches of all rows, in the table's sort order; the columns are the schema's, with 64-bit offsets."""
+    """Batches of all rows, in the table's sort order; the columns are the schema's, with 64-bit offsets.
+
+    Raises Unavailable where the files cannot be read or the sort finds no room.
+    """
+    try:
+        with _reader(table, name, schema, files, resources, is_deduplicated) as batches:
+            yield batches
+    except duckdb.Error as error:
+        raise Unavailable(f"cannot read {len(files)} files of {name}: {error}") from error
+
+
+@contextmanager
+def _reader(
+    table: Path,
+    name: TableName,
+    schema: pa.Schema,
+    files: Sequence[LiveFile],
+    resources: Resources,
+    is_deduplicated: bool,
+) -> Iterator[Iterator[pa.RecordBatch]]:
     paths = [str(table / file.path) for file in files]
     with duckdb.connect(":memory:") as connection:
         _configure(connection, resources)

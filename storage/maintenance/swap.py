@@ -4,7 +4,7 @@ delta-rs' own `optimize` ignores application transactions, and two stale runs do
 the transaction `maintain` refuses the second, and `maintain#removed` counts every row that goes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -45,6 +45,7 @@ def merge(
     resources: Resources,
     is_final: bool = False,
     target_bytes: int = TARGET_BYTES,
+    is_stopping: Callable[[], bool] = lambda: False,
 ) -> Swapped:
     """Rewrite files, all of the handle's version, as few sorted ones; a final merge also deduplicates events.
 
@@ -54,7 +55,7 @@ def merge(
     writer = DateFiles(root, name, schema, "sorted" if is_final else "merged", target_bytes)
     is_deduplicated = is_final and name == "events"
     with sorted_rows(root, name, schema, files, resources, is_deduplicated) as batches:
-        rows_out = writer.write(batches)
+        rows_out = writer.write(_until_stopped(batches, is_stopping))
     rows_in = sum(file.rows for file in files)
     if name != "rollups" and not is_deduplicated and rows_out != rows_in:
         raise LakeBroken(
@@ -65,6 +66,13 @@ def merge(
     is_change = removed > 0 or name == "rollups"
     commit(table, files, writer.written, now, removed, is_change, f"merge {len(files)} files of {name}")
     return Swapped(len(files), len(writer.written), rows_in, rows_out)
+
+
+def _until_stopped(batches: Iterable[pa.RecordBatch], is_stopping: Callable[[], bool]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        if is_stopping():
+            raise SwapRefused("the process stops; nothing was swapped")
+        yield batch
 
 
 def remove(
