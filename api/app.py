@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime
 from functools import partial
@@ -21,11 +22,16 @@ from api.ingest.countries import Countries
 from api.ingest.door import Door
 from api.ingest.lane import Lane
 from api.ingest.sender import Sender
+from api.ingest.tally import Tally
 from api.ingest.visitor import SaltStore
+from api.live.consumer import LiveFeed, LiveSource
+from api.live.view import LiveView, partitions_ready
 from api.log.coalescer import Budget
 from api.log.disk import is_embedded, watch_disk
+from api.log.live import LiveReader
 from api.log.producer import MESSAGE_TIMEOUT_SECONDS, KafkaProducer, LogProducer
 from api.middleware import NATIVE_MOUNTS, NativeSurface
+from api.routes.realtime import RealtimeLane
 from api.services import Services
 from api.settings import ApiSettings
 from storage.errors import StorageError
@@ -38,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 _MESSAGES = {404: "Not found", 405: "Method not allowed"}
 
+_FLUSH_SECONDS = 1
 _STORE_USES_SECONDS = 60
 _PURGE_SALTS_SECONDS = 3600
 
@@ -47,6 +54,7 @@ def assemble(
     producer: LogProducer | None = None,
     keys: KeyResolver | None = None,
     find_project: ProjectFinder | None = None,
+    live_source: LiveSource | None = None,
 ) -> Services:
     """The services of a process; what is not handed in is made from the settings. Nothing is connected yet.
 
@@ -58,19 +66,26 @@ def assemble(
         metadata = open_metadata(settings.metadata_url, settings.directory.key_revision)
         keys = keys or KeyCache(metadata)
         find_project = find_project or partial(project, metadata)
-    producer = producer or KafkaProducer(settings.librdkafka(), settings.kafka_topic, settings.in_flight_bytes)
+    if producer is None:
+        producer = KafkaProducer(settings.librdkafka(), settings.kafka_topic, settings.in_flight_bytes)
+        live_source = live_source or LiveReader(settings.librdkafka(), settings.kafka_live_topic)
+    tally = Tally()
+    budget = Budget(settings.in_flight_events, settings.in_flight_bytes)
     salts = SaltStore(settings.directory.run)
     countries = Countries(settings.country_file) if settings.country_file is not None else None
     return Services(
         settings=settings,
         metadata=metadata,
         producer=producer,
-        door=Door(producer, Budget(settings.in_flight_events, settings.in_flight_bytes), f"door-{uuid4().hex[:12]}"),
+        door=Door(producer, budget, f"door-{uuid4().hex[:12]}", tally),
         keys=keys,
         find_project=find_project,
         salts=salts,
         countries=countries,
         sender=Sender(salts, countries, settings.trusted_proxies),
+        tally=tally,
+        live=LiveView(partial(_partitions, producer)),
+        live_source=live_source,
     )
 
 
@@ -94,7 +109,15 @@ def create_app(settings: ApiSettings, services: Services | None = None) -> ASGIA
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(Exception, _on_error)
-    return Lane(NativeSurface(app, settings.root_path), held.door, held.keys, held.find_project, held.sender, settings)
+    surface = NativeSurface(app, settings.root_path)
+    inner = RealtimeLane(
+        surface, held.live, held.recent, held.keys, held.find_project, held.stopping, settings.root_path
+    )
+    return Lane(inner, held.door, held.keys, held.find_project, held.sender, held.tally, settings)
+
+
+def _partitions(producer: LogProducer) -> int:
+    return producer.partitions
 
 
 def _native_routers(held: Services) -> list[APIRouter]:
@@ -114,6 +137,11 @@ async def _lifespan(held: Services, _: FastAPI) -> AsyncIterator[None]:
         stack.push_async_callback(_drain, held)
         held.readiness.add(partial(_log_reasons, held))
         held.readiness.add(lake_check(held.settings.directory.lake))
+        if held.live_source is not None:
+            feed = LiveFeed(held.live, held.live_source)
+            await feed.start()
+            stack.push_async_callback(feed.stop)
+            held.readiness.add(partial(_worker_reasons, held))
         for work in _background(held):
             stack.push_async_callback(_cancel, asyncio.create_task(work))
         yield
@@ -123,12 +151,24 @@ async def _lifespan(held: Services, _: FastAPI) -> AsyncIterator[None]:
 def _background(held: Services) -> list[Coroutine[None, None, None]]:
     """Everything that goes on beside the requests."""
     settings = held.settings
-    work = [every(_PURGE_SALTS_SECONDS, lambda: held.salts.purge(datetime.now(UTC)))]
+    work = [flush_often(held.tally), every(_PURGE_SALTS_SECONDS, lambda: held.salts.purge(datetime.now(UTC)))]
+    if held.recent is not None:
+        work.append(held.recent.run())
     if isinstance(held.keys, KeyCache):
         work.append(every(_STORE_USES_SECONDS, held.keys.store_uses))
     if settings.min_free_bytes and is_embedded(settings.directory.broker_file, settings.kafka_bootstrap_servers):
         work.append(watch_disk(settings.directory.root, settings.min_free_bytes, held.door.set_disk_full))
     return work
+
+
+async def flush_often(tally: Tally) -> None:
+    """Move the counts once a second, and a last time when cancelled."""
+    try:
+        while True:
+            await asyncio.sleep(_FLUSH_SECONDS)
+            tally.flush()
+    finally:
+        tally.flush()
 
 
 async def every(seconds: float, work: Callable[[], None]) -> None:
@@ -153,6 +193,10 @@ async def _drain(held: Services) -> None:
     if held.unsent:
         count("streamgauge_alarms_total", kind="records unsent at stop")
         logger.error("stopped before the log took everything", extra={"records": held.unsent})
+
+
+async def _worker_reasons(held: Services) -> list[str]:
+    return partitions_ready(held.live, time.time_ns() // 1_000_000)
 
 
 async def _log_reasons(held: Services) -> list[str]:

@@ -8,7 +8,11 @@ from api.health import Readiness
 from api.ingest.countries import Countries
 from api.ingest.door import Door
 from api.ingest.sender import Sender
+from api.ingest.tally import Tally
 from api.ingest.visitor import SaltStore
+from api.live.consumer import LiveSource
+from api.live.recent import RecentEvents
+from api.live.view import LiveView
 from api.log.producer import LogProducer
 from api.settings import ApiSettings
 from storage.meta.engine import Metadata
@@ -27,6 +31,10 @@ class Services:
     salts: SaltStore
     countries: Countries | None
     sender: Sender
+    tally: Tally
+    live: LiveView
+    live_source: LiveSource | None = None
+    recent: RecentEvents | None = None
     readiness: Readiness = field(default_factory=Readiness)
     # Set when the process begins to stop, so that endless answers can end.
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -37,21 +37,21 @@ class FakeProducer:
         self.records: list[Record] = []
         self.is_holding = False
         self._most_held = most_held
-        self._held: list[tuple[Record, Report]] = []
+        self.held: list[tuple[Record, Report]] = []
 
     def produce(self, partition: int, value: bytes, headers: Headers, report: Report) -> None:
         if self.refusal is not None:
             raise NotTaken(self.refusal)
-        if len(self._held) >= self._most_held:
+        if len(self.held) >= self._most_held:
             raise NotTaken("queue full")
         record = Record(partition, value, dict(headers))
-        self._held.append((record, report))
+        self.held.append((record, report))
         if not self.is_holding:
             asyncio.get_running_loop().call_soon(self.release)
 
     def release(self) -> None:
         """Deliver what is held, or fail it."""
-        held, self._held = self._held, []
+        held, self.held = self.held, []
         for record, report in held:
             if self.failure is None:
                 self.records.append(record)
@@ -67,7 +67,7 @@ class FakeProducer:
         self.refusal = "stopping"
         left = 0
         if self.is_holding:
-            left, self.failure = len(self._held), "not delivered"
+            left, self.failure = len(self.held), "not delivered"
         self.release()
         return left
 

@@ -3,10 +3,11 @@
 import asyncio
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from io import BytesIO
+from typing import Any, cast
 
 import zstandard
+from msgspec import Struct
 from starlette.types import Receive
 
 from api.errors import malformed, too_large, too_slow, unsupported
@@ -18,6 +19,7 @@ _MOST_MEMBERS = 100
 # What RFC 8878 lets a server insist on.
 _ZSTD_WINDOW_BYTES = 8 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
+_TOO_SLOW = "the body is too slow"
 _ALIASES = {"x-gzip": "gzip", "identity": ""}
 _CODINGS = frozenset({"", "gzip", "deflate", "zstd"})
 
@@ -26,8 +28,7 @@ class Disconnected(Exception):
     """The client left before its request was complete."""
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(Struct, frozen=True, gc=False):
     """The bytes a client meant, and how many were received for them."""
 
     content: bytes
@@ -39,11 +40,7 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], most: int,
     coding, length = _announced(headers)
     if length > most:
         raise _over(most)
-    try:
-        async with asyncio.timeout(seconds):
-            received = await _receive(receive, most)
-    except TimeoutError as error:
-        raise too_slow() from error
+    received = await _in_time(receive, most, seconds)
     # Some clients compress without saying so; no JSON begins like gzip.
     if coding is None:
         coding = "gzip" if received.startswith(b"\x1f\x8b") else ""
@@ -85,6 +82,21 @@ def _announced(headers: Mapping[bytes, bytes]) -> tuple[str | None, int]:
     if coding not in _CODINGS:
         raise unsupported(coding[:64])
     return coding, size
+
+
+async def _in_time(receive: Receive, most: int, seconds: float) -> bytes:
+    # What asyncio.timeout does, without its objects: they cost a tenth of the whole request.
+    task = cast("asyncio.Task[Any]", asyncio.current_task())
+    timer = asyncio.get_running_loop().call_later(seconds, task.cancel, _TOO_SLOW)
+    try:
+        return await _receive(receive, most)
+    except asyncio.CancelledError as error:
+        if error.args != (_TOO_SLOW,):
+            raise
+        task.uncancel()
+        raise too_slow() from error
+    finally:
+        timer.cancel()
 
 
 async def _receive(receive: Receive, most: int) -> bytes:

@@ -2,17 +2,17 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from api.errors import Cause, LogUnavailable
+from api.ingest.tally import Tally
 from api.log.coalescer import Budget, Coalescer, LingerPolicy
 from api.log.producer import LogProducer
 from schemas.events import Event
 from schemas.records import MAX_RECORD_BYTES, SegmentHeader, encode_segment
 from schemas.topics import partition_of
-from storage.metrics import count
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _VALUES = {digit: value for value, digit in enumerate(_DIGITS)}
@@ -24,8 +24,7 @@ _TO_DIGITS = bytes(ord(_DIGITS[byte % 62]) for byte in range(256))
 _HEADER_BYTES = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True, gc=False):
     """What holds for all events of one request."""
 
     project: int
@@ -36,8 +35,7 @@ class Origin:
     agent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True, gc=False):
     """One checked event, its bytes for the log, and the id it has where it names none."""
 
     event: Event
@@ -45,8 +43,7 @@ class Line:
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True, gc=False):
     """A segment for one partition."""
 
     partition: int
@@ -73,10 +70,13 @@ class BaseSource:
 class Door:
     """Takes checked events; returns once the log has all of them."""
 
-    def __init__(self, producer: LogProducer, budget: Budget, name: str, linger: LingerPolicy | None = None) -> None:
+    def __init__(
+        self, producer: LogProducer, budget: Budget, name: str, tally: Tally, linger: LingerPolicy | None = None
+    ) -> None:
         self._producer = producer
         self._budget = budget
         self._name = name
+        self._tally = tally
         self._linger = linger or LingerPolicy()
         self._new_base = BaseSource()
         self._coalescer: Coalescer | None = None
@@ -122,7 +122,7 @@ class Door:
         failures = [cause for delivery in deliveries if (cause := await delivery) is not None]
         if failures:
             raise LogUnavailable(failures[0])
-        count("streamgauge_events_accepted_total", len(lines), lane=origin.source)
+        self._tally.add("streamgauge_events_accepted_total", "lane", origin.source, len(lines))
         return ids
 
 

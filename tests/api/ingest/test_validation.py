@@ -1,0 +1,135 @@
+"""The checks of one event, and how a batch falls into events."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.errors import Problem
+from api.ingest.validation import check_line, check_syntax, split_batch
+from schemas.events import EventLimits, InvalidEvent, decode_event
+
+LIMITS = EventLimits()
+NOW = 1_790_000_000_000
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"))
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(texts, json_values, max_size=5), st.sampled_from([None, 1, "\t"]))
+def test_a_line_means_what_was_sent(properties: dict[str, Any], indent: int | str | None) -> None:
+    sent = json.dumps({"event": "a", "properties": properties}, indent=indent, ensure_ascii=False)
+    _, line = check_line(sent.encode(), LIMITS, NOW)
+    assert b"\n" not in line
+    assert json.loads(line) == json.loads(sent)
+    assert decode_event(line).properties == properties
+
+
+def test_the_senders_own_bytes_are_kept() -> None:
+    raw = b'{ "event":"a",\t"properties":{"big":12345678901234567890123,"e":1.50e1,"e":2},"unknown":[1, 2] }'
+    assert check_line(raw, LIMITS, NOW)[1] is raw
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"{", "Malformed JSON"),
+        (b'{"event":"a"} x', "Malformed JSON"),
+        (b'{"event":"\xff"}', "Malformed JSON"),
+        (b'{"event":"a","unknown":"\xff"}', "Malformed JSON"),
+        (b'{"event":"a","unknown":"\xed\xa0\x80"}', "Malformed JSON"),
+        (b'{"event":"a","properties":{"x":NaN}}', "Malformed JSON"),
+        (b'{"event":"a","properties":{"x":Infinity}}', "Malformed JSON"),
+        (b'{"event":"a","properties":{"x":' + b"[" * 100_000, "Malformed JSON: nested too deep"),
+        (b'{"event":"a","properties":{"x":1e400}}', "Invalid field: properties"),
+        (b'{"event":"a","properties":{"x":' + b'{"x":' * 40 + b"1" + b"}" * 42, "Invalid field: properties"),
+        (b'{"event":"a","properties":[]}', "Invalid field: properties"),
+        (b'{"event":"a","properties":"x"}', "Invalid field: properties"),
+        (b'{"event":"a\\u0000"}', "Invalid event: NUL characters are not allowed"),
+        (b'{"event":"\\ud800"}', "Malformed JSON"),
+        (b"{}", "Missing required field: event"),
+        (b'{"event":""}', "Missing required field: event"),
+        (b'{"event":null}', "Missing required field: event"),
+        (b'{"event":1}', "Invalid field: event"),
+        (b'{"event":"' + b"x" * 257 + b'"}', "Invalid field: event"),
+        (b'{"event":"a","userId":5}', "Invalid field: userId"),
+        (b'{"event":"a","timestamp":"yesterday"}', "Invalid field: timestamp"),
+        (b'{"event":"a","timestamp":"2999-01-01"}', "Invalid field: timestamp"),
+        (b'{"event":"a","eventId":"' + b"x" * 513 + b'"}', "Invalid field: eventId"),
+        (b"[]", "Invalid event: expected a JSON object"),
+        (b"7", "Invalid event: expected a JSON object"),
+    ],
+)
+def test_bad_events_are_refused(raw: bytes, message: str) -> None:
+    with pytest.raises(InvalidEvent) as caught:
+        check_line(raw, LIMITS, NOW)
+    assert caught.value.message == message
+    assert caught.value.code == "bad_request"
+
+
+def test_a_large_event_is_refused_by_size() -> None:
+    with pytest.raises(InvalidEvent) as caught:
+        check_line(b'{"event":"a","properties":{"x":"' + b"x" * LIMITS.event_bytes + b'"}}', LIMITS, NOW)
+    assert caught.value.code == "payload_too_large"
+
+
+A, B = b'{"event":"a"}', b'{"event":"b","events":[]}'
+
+
+@pytest.mark.parametrize(
+    ("body", "items"),
+    [
+        (b"[" + A + b" , " + B + b"]", [A, B]),
+        (b' \r\n{"x":1,"events": [' + A + b"]}", [A]),
+        (A, [A]),
+        (A + b"\n" + B, [A, B]),
+        (A + b"\r\n\n \n" + B + b"\n\n", [A, B]),
+        (B + b"\n" + A, [B, A]),
+        (A + b"\nnonsense", [A, b"nonsense"]),
+        (b"nonsense", [b"nonsense"]),
+        (b'{"events":[' + A, [b'{"events":[' + A]),
+        (b"[1]", [b"1"]),
+        (b'{"event":"a",\n"userId":"u"}', [b'{"event":"a",', b'"userId":"u"}']),
+    ],
+)
+def test_a_batch_falls_into_its_events(body: bytes, items: list[bytes]) -> None:
+    assert split_batch(body, 1000) == items
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        (b"", 400, "Malformed JSON"),
+        (b" \n", 400, "Malformed JSON"),
+        (b"[", 400, "Malformed JSON"),
+        (b"[" + A + b"] x", 400, "Malformed JSON"),
+        (b"[]", 400, "Missing required field: events"),
+        (b'{"events":[]}', 400, "Missing required field: events"),
+        (b'{"events":7}', 400, "Invalid field: events"),
+        (b'{"events":null}', 400, "Invalid field: events"),
+        (b"[" + b"1," * 3 + b"1]", 413, "Batch too large: at most 3 events"),
+        (b"1\n" * 4, 413, "Batch too large: at most 3 events"),
+    ],
+)
+def test_what_is_no_batch_is_refused(body: bytes, status: int, message: str) -> None:
+    with pytest.raises(Problem) as caught:
+        split_batch(body, 3)
+    assert (caught.value.status, caught.value.message) == (status, message)
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"7", b'{}\n{"a":1}', b"nonsense\n{}"])
+def test_json_and_lines_of_json_pass_the_syntax_check(body: bytes) -> None:
+    check_syntax(body)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"nonsense\nmore", b"[" * 100_000, b'"\xff"'])
+def test_other_bodies_fail_the_syntax_check(body: bytes) -> None:
+    with pytest.raises(Problem) as caught:
+        check_syntax(body)
+    assert caught.value.status == 400
