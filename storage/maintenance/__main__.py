@@ -1,0 +1,35 @@
+"""`python -m storage.maintenance --name maintain`: the maintenance process."""
+
+import argparse
+import logging
+import sys
+
+from deltalake.exceptions import DeltaError
+
+from storage.errors import StorageError
+from storage.lake.durability import NotDurable
+from storage.logs import configure_logging
+from storage.maintenance.process import DISK_FAILED, run
+from storage.maintenance.settings import MaintenanceSettings
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Run until SIGTERM; 70 when the disk failed, 1 when there is no lake to maintain."""
+    parser = argparse.ArgumentParser(prog="python -m storage.maintenance", description=__doc__)
+    parser.add_argument("--name", default="maintain", help="name in logs, metrics and `streamgauge ps`")
+    name = parser.parse_args().name
+    settings = MaintenanceSettings()
+    configure_logging(name, settings.directory.create().logs)
+    try:
+        run(settings, name)
+    except (StorageError, DeltaError, NotDurable, ValueError) as error:
+        log.critical("maintenance ends", extra={"reason": str(error)})
+        print(f"streamgauge {name}: {error}", file=sys.stderr)
+        return DISK_FAILED if isinstance(error, NotDurable) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""The maintenance of one lake: each task looks, does what is due in fenced steps, and brings it to disk."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from deltalake import DeltaTable
+
+from storage import metrics
+from storage.lake.audit import Depth, audit
+from storage.lake.durability import Barrier
+from storage.lake.tables import TABLES, TableName, table_uri
+from storage.maintenance.expiry import expire
+from storage.maintenance.files import live_files
+from storage.maintenance.merging import Resources
+from storage.maintenance.policy import Merge, MergePolicy, RetentionPolicy, next_merge
+from storage.maintenance.rebuilding import rebuild_rollups
+from storage.maintenance.schedule import PeriodicTask
+from storage.maintenance.swap import SwapRefused, merge
+from storage.maintenance.vacuum import vacuum
+
+log = logging.getLogger(__name__)
+
+# Four handles are opened each time; a flush makes a file each 5 s at most.
+LOOK_EVERY = timedelta(seconds=5)
+DAILY = timedelta(days=1)
+WEEKLY = timedelta(days=7)
+# A swap that meets removals or another maintainer is planned again; a writer every few ms must not hold it for ever.
+_TRIES = 5
+_T = TypeVar("_T")
+
+
+class Maintainer:
+    """One at a time: nothing here runs beside itself, and another process is held off by the fence.
+
+    After an audit that shows rows doubled or lost nothing is rewritten or removed until one is clean.
+    """
+
+    def __init__(
+        self,
+        lake: Path,
+        run_dir: Path,
+        merging: MergePolicy,
+        retention: RetentionPolicy,
+        resources: Resources,
+        is_stopping: Callable[[], bool] = lambda: False,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.lake = lake
+        self.is_halted = False
+        self._merging = merging
+        self._retention = retention
+        self._resources = resources
+        self._is_stopping = is_stopping
+        self._clock = clock
+        self._barriers = {name: Barrier(lake / name, run_dir / "synced.json") for name in TABLES}
+
+    def tasks(self, audit_every: timedelta) -> list[PeriodicTask]:
+        """Everything this process does in turn; publication has a loop of its own."""
+        return [
+            PeriodicTask("audit", audit_every, lambda _: self._audit("counts")),
+            PeriodicTask("merge", LOOK_EVERY, self.merge_due),
+            PeriodicTask("expire", timedelta(hours=1), self.expire_due),
+            PeriodicTask("rebuild", audit_every, self.rebuild_due),
+            PeriodicTask("vacuum", DAILY, self.vacuum_all, is_remembered=True),
+            PeriodicTask("scan", WEEKLY, lambda _: self._audit("scan"), is_remembered=True),
+        ]
+
+    def sync_all(self) -> None:
+        """Bring what is there to disk, a table that was just created too. Raises NotDurable."""
+        for name in TABLES:
+            self._sync(name)
+
+    def merge_due(self, now: datetime) -> None:
+        """Merge until nothing is due, one swap at a time."""
+        for name in TABLES:
+            has_removed = False
+            while not self.is_halted and not self._is_stopping():
+                table = DeltaTable(table_uri(self.lake, name))
+                files = live_files(table)
+                metrics.gauge("streamgauge_live_files", len(files), table=name)
+                if (plan := next_merge(files, now, self._merging)) is None:
+                    break
+                if (removed := self._swap(table, name, plan)) is None:
+                    break
+                has_removed |= removed > 0
+            if has_removed:
+                self.rebuild_due(now)
+
+    def _swap(self, table: DeltaTable, name: TableName, plan: Merge) -> int | None:
+        """Rows that one swap removed, or None when it was refused: look again at the next turn."""
+        with _timed("final_merge" if plan.is_final else "merge"):
+            try:
+                done = merge(
+                    table,
+                    name,
+                    plan.files,
+                    self._clock(),
+                    self._resources,
+                    plan.is_final,
+                    is_stopping=self._is_stopping,
+                )
+            except SwapRefused as error:
+                log.info("a merge gave way", extra={"table": name, "reason": str(error)})
+                return None
+        self._committed(name)
+        log.info(
+            "merged",
+            extra={
+                "table": name,
+                "dates": len(plan.dates),
+                "files_in": done.files_in,
+                "files_out": done.files_out,
+                "rows_in": done.rows_in,
+                "rows_out": done.rows_out,
+            },
+        )
+        return done.rows_in - done.rows_out if name == "events" else 0
+
+    def rebuild_due(self, now: datetime) -> None:
+        """Rollups that no longer count what events hold are computed again."""
+        if self.is_halted:
+            return
+        with _timed("rebuild"):
+            if days := self._insist(lambda: rebuild_rollups(self.lake, self._clock())):
+                self._committed("rollups")
+                log.info("rebuilt rollups", extra={"dates": [str(day) for day in days]})
+
+    def expire_due(self, now: datetime) -> None:
+        """Drop the dates that retention does not keep."""
+        if self.is_halted:
+            return
+        with _timed("expire"):
+            removed = self._insist(lambda: expire(self.lake, now, self._retention)) or {}
+        for name, rows in removed.items():
+            self._committed(name)
+            log.info("retention removed rows", extra={"table": name, "rows": rows})
+
+    def vacuum_all(self, now: datetime) -> None:
+        """Free the disk from what no version within the retention names."""
+        for name in TABLES:
+            if self.is_halted or self._is_stopping():
+                return
+            with _timed("vacuum"):
+                files, leftovers = vacuum(self.lake / name, now)
+            self._sync(name)
+            log.info("vacuumed", extra={"table": name, "files": files, "leftovers": leftovers})
+
+    def _insist(self, step: Callable[[], _T]) -> _T | None:
+        """Repeat a step that was refused, from fresh handles; None when others always came first."""
+        for _ in range(_TRIES):
+            try:
+                return step()
+            except SwapRefused as error:
+                log.info("a step gave way", extra={"reason": str(error)})
+        return None
+
+    def _committed(self, name: TableName) -> None:
+        self._sync(name)
+        self._audit("totals")
+
+    def _sync(self, name: TableName) -> None:
+        self._barriers[name].sync(DeltaTable(table_uri(self.lake, name)))
+
+    def _audit(self, depth: Depth) -> None:
+        with _timed(f"audit_{depth}"):
+            result = audit(self.lake, depth)
+        if depth != "totals" or not result.is_ok:  # totals alone cannot clear what a full audit found
+            metrics.gauge("streamgauge_audit_mismatch", 0 if result.is_ok else 1)
+        if not result.is_ok:
+            metrics.count("streamgauge_alarms_total", kind="audit")
+            log.error("the lake does not add up", extra={"failures": result.failures})
+        if result.must_stop != self.is_halted:
+            self.is_halted = result.must_stop
+            log.warning("maintenance %s", "stopped until the lake adds up" if self.is_halted else "goes on")
+
+
+@contextmanager
+def _timed(task: str) -> Iterator[None]:
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        metrics.observe("streamgauge_maintenance_seconds", time.monotonic() - started, task=task)

@@ -1,0 +1,35 @@
+"""Files that no version within the retention names leave the disk, and what killed writers left behind."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from storage.errors import Unavailable
+
+# Longer than any query holds a version, and than a writer may be stopped between its file and its commit.
+LEFTOVER_AGE = timedelta(days=1)
+
+
+def vacuum(table: Path, now: datetime) -> tuple[int, int]:
+    """Remove unnamed data files (by the table's own retention) and old temporaries; how many of each."""
+    try:
+        # Only `full` removes files that no commit ever named.
+        removed = DeltaTable(table).vacuum(full=True, dry_run=False)
+    except (DeltaError, OSError) as error:
+        raise Unavailable(f"cannot vacuum {table.name}: {error}") from error
+    return len(removed), sweep(table, now)
+
+
+def sweep(table: Path, now: datetime) -> int:
+    """Remove temporaries of writers that were killed; delta-rs' vacuum never does."""
+    swept = 0
+    for path in table.rglob("*#*"):
+        try:
+            if path.is_file() and path.stat().st_mtime < (now - LEFTOVER_AGE).timestamp():
+                path.unlink()
+                swept += 1
+        except FileNotFoundError:  # its writer has just renamed it
+            continue
+    return swept
