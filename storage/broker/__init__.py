@@ -1,0 +1,1 @@
+"""The embedded broker: the genuine Apache Kafka server as a child process."""

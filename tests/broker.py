@@ -1,0 +1,58 @@
+"""Fixtures that give a test a real Kafka broker."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from storage.broker.artifact import Artifact, find_or_fetch
+from storage.broker.process import Broker
+from storage.settings import DataDirectory
+
+
+@pytest.fixture(scope="session")
+def kafka_server() -> Artifact:
+    """The embedded server's files, fetched where they are not there yet."""
+    return find_or_fetch(print)
+
+
+@contextmanager
+def running(broker: Broker) -> Iterator[Broker]:
+    broker.start()
+    try:
+        yield broker
+    finally:
+        broker.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Bootstrap servers of the run's shared broker: the one named outside, a container, or the embedded one."""
+    named = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    if named:
+        yield named
+    elif os.environ.get("STREAMGAUGE_TEST_CONTAINERS") == "1":
+        with container() as servers:
+            yield servers
+    else:
+        artifact = request.getfixturevalue("kafka_server")
+        with running(Broker(DataDirectory(tmp_path_factory.mktemp("kafka")), artifact)) as broker:
+            yield broker.bootstrap_servers
+
+
+@contextmanager
+def container() -> Iterator[str]:
+    """Kafka in a container; asked for by name, so a machine without Docker is an error here and no skip."""
+    from testcontainers.kafka import KafkaContainer  # imports Docker's client, which a plain run has no use for
+
+    with KafkaContainer("apache/kafka:4.3.1") as server:
+        yield server.get_bootstrap_server()
+
+
+@pytest.fixture
+def own_broker(kafka_server: Artifact, tmp_path: Path) -> Iterator[Broker]:
+    """A private broker that the test may stop, kill and start again."""
+    with running(Broker(DataDirectory(tmp_path / "data"), kafka_server)) as broker:
+        yield broker
