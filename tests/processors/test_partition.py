@@ -1,0 +1,74 @@
+"""The accept rule: only the next offset of the current generation is taken, and its lines add up."""
+
+import zlib
+
+import pytest
+
+from processors.duplicates import DuplicateWindow
+from processors.partition import PartitionState, Verdict
+from tests.processors.records import POLICY, RECEIVED, door_record, event_line, foreign_record
+
+
+def _state(start: int = 5, rejected: frozenset[tuple[int, int]] = frozenset()) -> PartitionState:
+    return PartitionState(0, 3, start, DuplicateWindow(60, 100), rejected)
+
+
+@pytest.mark.parametrize(
+    ("generation", "current", "offset", "verdict"),
+    [
+        (3, 3, 5, Verdict.TAKE),
+        (3, 3, 4, Verdict.DROP),
+        (3, 3, 6, Verdict.HOLE),
+        (2, 3, 5, Verdict.DROP),
+        (3, 4, 5, Verdict.DROP),
+        (4, 4, 5, Verdict.DROP),
+        (-1, 3, 5, Verdict.DROP),
+        (2, 3, 6, Verdict.DROP),
+    ],
+)
+def test_verdict(generation: int, current: int, offset: int, verdict: Verdict) -> None:
+    assert _state().verdict(generation, current, offset) is verdict
+
+
+def test_verdict_of_a_closed_partition_is_drop() -> None:
+    state = _state()
+    state.is_closed = True
+    assert state.verdict(3, 3, 5) is Verdict.DROP
+    assert state.verdict(3, 3, 6) is Verdict.DROP
+
+
+def test_accept_counts_every_line_once() -> None:
+    state = _state()
+    lines = [event_line(eventId="a"), event_line(eventId="a"), b"{", event_line(eventId="b")]
+    record = door_record(5, lines)
+    accepted = state.accept(record, POLICY)
+    assert [row.record_index for row in accepted.rows] == [0, 3]
+    assert [letter.index for letter in accepted.rejects] == [2]
+    count = accepted.count
+    assert (count.lines, count.rows, count.rejects, count.duplicates) == (4, 2, 1, 1)
+    assert (count.partition, count.offset, count.timestamp) == (0, 5, RECEIVED + 5)
+    assert count.crc == zlib.crc32(record.value or b"")
+    assert state.next == 6
+
+
+def test_accept_counts_an_id_sent_again_in_a_later_record_as_duplicate() -> None:
+    state = _state()
+    state.accept(door_record(5, [event_line(eventId="a")]), POLICY)
+    again = state.accept(door_record(6, [event_line("other", eventId="a"), event_line(eventId="c")]), POLICY)
+    assert (again.count.rows, again.count.duplicates) == (1, 1)
+
+
+def test_accept_is_bound_by_dead_letters_of_an_earlier_decoder() -> None:
+    state = _state(rejected=frozenset({(5, 1)}))
+    accepted = state.accept(door_record(5, [event_line(eventId="a"), event_line(eventId="b")]), POLICY)
+    assert [row.record_index for row in accepted.rows] == [0]
+    assert [(letter.offset, letter.index) for letter in accepted.rejects] == [(5, 1)]
+    # What was rejected was never accepted, so its id is free.
+    later = state.accept(door_record(6, [event_line(eventId="b")]), POLICY)
+    assert later.count.rows == 1
+
+
+def test_accept_of_a_record_with_only_blank_lines_moves_on() -> None:
+    state = _state()
+    accepted = state.accept(foreign_record(b"\n \n", 5), POLICY)
+    assert (accepted.count.lines, state.next) == (0, 6)
