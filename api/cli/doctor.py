@@ -17,7 +17,6 @@ from api.cli import embedded
 from api.cli.connection import resolve
 from api.cli.options import DataDir, Json, load
 from api.cli.output import Failure, say, say_json, say_table, working
-from api.cli.preparation import EMBEDDED_FLUSH_MESSAGES
 from api.cli.running import Running, describe, get_status, read_running
 from api.cli.serve import listen
 from api.cli.settings import list_settings
@@ -145,12 +144,14 @@ def _check_disk(patient: Patient) -> Iterator[Finding]:
 
 def _check_software(patient: Patient) -> Iterator[Finding]:
     if patient.is_embedded:
-        yield Finding("broker software", "ok", embedded.describe(patient.settings))
+        artifact = embedded.find(load(embedded.BrokerSettings))
+        yield Finding("broker software", "ok", f"{len(artifact.classpath)} jars are verified, Java is {artifact.java}")
 
 
 def _check_log(patient: Patient) -> Iterator[Finding]:
     settings = resolve(patient.settings)
-    wrong = check_topics(settings, EMBEDDED_FLUSH_MESSAGES if patient.is_embedded else None)
+    flush_messages = load(embedded.BrokerSettings).broker_flush_messages if patient.is_embedded else None
+    wrong = check_topics(settings, flush_messages)
     yield Finding("log", "ok", f"Kafka answers at {settings.kafka_bootstrap_servers}")
     for line in wrong:
         yield Finding("topics", "bad", f"{line}; the next start of `streamgauge up` puts right what it may")

@@ -6,26 +6,25 @@
 from typing import Final
 
 from api.cli.connection import resolve
+from api.cli.embedded import BrokerSettings
 from api.cli.options import DataDir, load
 from api.cli.output import note
 from api.log.topics import ensure_topics
 from storage.lake.tables import create_tables
 from storage.meta.engine import open_metadata
-from storage.settings import StorageSettings
 
 # A broker that takes connections may still be loading; longer, and people want to know that nobody answers.
 _LOG_SECONDS: Final = 60.0
-# The embedded broker is alone, so what its disk has not got is nowhere: every record is fsynced.
-EMBEDDED_FLUSH_MESSAGES: Final = 1
 
 
 def prepare(data_dir: DataDir = None, embedded: bool = False) -> None:
     """Create or check topics, lake tables and metadata; safe to repeat."""
-    settings = resolve(load(StorageSettings, data_dir))
+    settings = resolve(load(BrokerSettings, data_dir))
     directory = settings.directory.create()
     create_tables(directory.lake)
     with open_metadata(settings.metadata_url, directory.key_revision) as metadata:
         metadata.migrate()
-    flush_messages = EMBEDDED_FLUSH_MESSAGES if embedded else None
+    # The embedded broker is alone: what its disk has not got is nowhere. A cluster has its replicas.
+    flush_messages = settings.broker_flush_messages if embedded else None
     for line in ensure_topics(settings, flush_messages, _LOG_SECONDS):
         note(line)

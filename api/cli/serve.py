@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from api.cli import embedded
 from api.cli.connection import resolve
 from api.cli.options import DataDir, load
 from api.cli.output import Failure
@@ -73,6 +74,18 @@ def worker(
     settings = resolve(load(StorageSettings, data_dir))
     named = {} if metrics_port is None else {"STREAMGAUGE_METRICS_PORT": str(metrics_port)}
     _become(worker_command(name), settings, named)
+
+
+def broker(
+    data_dir: DataDir = None,
+    fetch_only: Annotated[bool, typer.Option("--fetch-only", help="Only fetch what it needs, and end.")] = False,
+) -> None:
+    """Run the embedded Kafka broker in the foreground."""
+    settings = load(embedded.BrokerSettings, data_dir)
+    if fetch_only:
+        embedded.fetch(settings)
+    else:
+        embedded.run(settings)
 
 
 def maintain(

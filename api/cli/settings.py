@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings
 # By name: this side never imports the workers, whose settings are listed all the same.
 _CLASSES: Final = (
     ("all processes", "storage.settings", "StorageSettings"),
+    ("broker", "api.cli.embedded", "BrokerSettings"),
     ("API", "api.settings", "ApiSettings"),
     ("workers", "processors.settings", "WorkerSettings"),
 )

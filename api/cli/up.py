@@ -1,6 +1,5 @@
 """`streamgauge up`: everything on one machine, in the foreground, and its orderly end."""
 
-import json
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -9,8 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
+from api.cli import embedded
 from api.cli.connection import resolve
-from api.cli.embedded import fetch
 from api.cli.options import DataDir, load
 from api.cli.output import Failure, announce
 from api.cli.processes import Child, Supervisor, last_line, output_path
@@ -55,7 +54,7 @@ def up(
     with UpLock(directory.run), closing(listen(settings.host, settings.port)) as listener:
         is_embedded = not settings.kafka_bootstrap_servers
         if is_embedded:
-            fetch(settings)
+            embedded.fetch(load(embedded.BrokerSettings, data_dir))
         for old in directory.metrics.iterdir():
             old.unlink()
         with Wakeups() as wakeups:
@@ -121,6 +120,7 @@ class _Up:
 
     def _start_broker(self) -> None:
         announce("starting the broker")
+        output_path(self._directory.logs, "broker").unlink(missing_ok=True)  # so that an error in it is of this start
         command = command_of("broker", "--data-dir", self._directory.root)
         self.supervisor.add(Child("broker", command, *_BROKER, environment=self._environment))
         deadline = time.monotonic() + _BROKER_SECONDS
@@ -130,17 +130,8 @@ class _Up:
 
     def _is_broker_up(self, deadline: float) -> bool:
         if self.supervisor.failures("broker") >= _BROKER_ATTEMPTS or time.monotonic() > deadline:
-            raise Failure(
-                f"the embedded broker does not start ({self._last_words('broker')});"
-                " or use another Kafka: set KAFKA_BOOTSTRAP_SERVERS, or run compose.yaml"
-            )
-        try:
-            written = json.loads(self._directory.broker_file.read_text())
-        except (FileNotFoundError, ValueError):
-            return False
-        # The port alone proves nothing: a stranger may hold it.
-        is_ours = Member("broker", written["pid"]) in self.supervisor.members()
-        return is_ours and is_listening(f"127.0.0.1:{written['port']}", 1.0)
+            raise Failure(embedded.end_of(output_path(self._directory.logs, "broker")))
+        return embedded.is_up(self._settings, self.supervisor.members()[0].pid)
 
     def _prepare(self, is_embedded: bool) -> None:
         announce("preparing topics, lake and metadata")
