@@ -5,7 +5,8 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from types import TracebackType
+from typing import Annotated, Any, Self
 
 import typer
 
@@ -19,9 +20,10 @@ from schemas.instants import format_millis
 from storage.query.deadletters import DeadLetterTail, StoredLetter
 from storage.query.engine import EnginePolicy, QueryEngine
 from storage.query.lake import Lake
-from storage.settings import StorageSettings
+from storage.settings import DataDirectory, StorageSettings
 
 _POLL_SECONDS = 0.25
+_MEMORY_BYTES = 128 * 1024 * 1024
 
 
 def tail(
@@ -35,32 +37,49 @@ def tail(
     (a flush later, 5 s at most by default).
     """
     settings = load(StorageSettings, data_dir)
-    note("waiting for refused items, Ctrl-C ends" if rejects else "waiting for events, Ctrl-C ends")
-    lines = refused(settings, project) if rejects else accepted(resolve(settings), project)
-    for line in lines:
-        say(json.dumps(line, ensure_ascii=False))
+    for line in refused(settings) if rejects else accepted(resolve(settings)):
+        if project in (None, line["project"]):
+            say(json.dumps(line, ensure_ascii=False))
 
 
-def accepted(settings: StorageSettings, project: int | None) -> Iterator[dict[str, Any]]:
+def accepted(settings: StorageSettings) -> Iterator[dict[str, Any]]:
     """Accepted events, for ever."""
+    note("waiting for events; Ctrl-C ends")
     for logged in LogReader(settings.librdkafka(), settings.kafka_topic).follow():
-        if logged is not None and project in (None, logged.project):
+        if logged is not None:
             yield event_line(logged)
 
 
-def refused(settings: StorageSettings, project: int | None) -> Iterator[dict[str, Any]]:
-    """Refused items of the door and dead letters of the workers, for ever."""
-    lake = settings.directory.lake
-    if not (lake / "dead_letters").is_dir():
-        raise Failure(f"there is no lake in {settings.directory.root}: run `streamgauge up` first, or name --data-dir")
-    door = RefusalTail(settings.directory.logs / FILE_NAME)
-    policy = EnginePolicy(threads=1, memory_bytes=128 * 1024 * 1024)
-    with QueryEngine(lake, policy) as engine:
-        letters = DeadLetterTail(Lake(lake))
+def refused(settings: StorageSettings) -> Iterator[dict[str, Any]]:
+    """Refused items, for ever."""
+    with RejectTail(settings.directory) as tail:
+        note("waiting for refused items; Ctrl-C ends")
         while True:
-            found = door.fresh() + list(map(letter_line, engine.submit(letters.fresh).result()))
-            yield from (line for line in found if project in (None, line["project"]))
+            yield from tail.fresh()
             time.sleep(_POLL_SECONDS)
+
+
+class RejectTail:
+    """Refused items of the door and dead letters of the workers that come after it was made; close it."""
+
+    def __init__(self, directory: DataDirectory) -> None:
+        if not (directory.lake / "dead_letters").is_dir():
+            raise Failure(f"there is no lake in {directory.root}: run `streamgauge up` first, or name --data-dir")
+        self._door = RefusalTail(directory.logs / FILE_NAME)
+        self._letters = DeadLetterTail(Lake(directory.lake))
+        self._engine = QueryEngine(directory.lake, EnginePolicy(threads=1, memory_bytes=_MEMORY_BYTES))
+        self.fresh()
+
+    def fresh(self) -> list[dict[str, Any]]:
+        """What came since the last call."""
+        letters = self._engine.submit(self._letters.fresh).result()
+        return self._door.fresh() + [letter_line(letter) for letter in letters]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._engine.close()
 
 
 def event_line(logged: LoggedEvent) -> dict[str, Any]:

@@ -21,10 +21,10 @@ _MOST_WAITING: Final = 1000
 class Refusals:
     """Takes refusals from the event loop and writes them in a thread of its own; what is too much is left out."""
 
-    def __init__(self, logs: Path, most_bytes: int = _MOST_BYTES) -> None:
+    def __init__(self, logs: Path, most_bytes: int = _MOST_BYTES, most_waiting: int = _MOST_WAITING) -> None:
         self._path = logs / FILE_NAME
         self._most_bytes = most_bytes
-        self._waiting: queue.Queue[bytes | None] = queue.Queue(_MOST_WAITING)
+        self._waiting: queue.Queue[bytes | None] = queue.Queue(most_waiting)
         self._thread: threading.Thread | None = None
 
     def note(self, project: int | None, code: str, message: str, index: int = 0) -> None:

@@ -1,0 +1,98 @@
+"""Looking into the log of a real broker."""
+
+import time
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from api.log.consumer import LogReader
+from api.log.reading import LoggedEvent
+from schemas.records import SegmentHeader, encode_segment, record_headers
+from storage.errors import Unavailable
+
+
+class Log:
+    """A topic of its own with two partitions."""
+
+    def __init__(self, servers: str) -> None:
+        self.connection: dict[str, str | int | float | bool] = {"bootstrap.servers": servers}
+        self.topic = f"events-{uuid4()}"
+        self._admin = AdminClient(dict(self.connection))
+        self._admin.create_topics([NewTopic(self.topic, 2, 1)])[self.topic].result(30)
+        self._producer = Producer(dict(self.connection))
+
+    def append(self, partition: int, *lines: bytes, project: int = 1) -> None:
+        """One record of ours."""
+        value = encode_segment(SegmentHeader(len(lines), project, 1_771_800_000_000, "0" * 12, "api"), lines)
+        self._producer.produce(self.topic, value, partition=partition, headers=dict(record_headers(len(lines), "door")))
+        assert self._producer.flush(30) == 0
+
+    def append_foreign(self, partition: int, value: bytes) -> None:
+        """One record of another producer."""
+        self._producer.produce(self.topic, value, partition=partition)
+        assert self._producer.flush(30) == 0
+
+    def reader(self, find_seconds: float = 20) -> LogReader:
+        return LogReader(self.connection, self.topic, find_seconds)
+
+    def close(self) -> None:
+        self._admin.delete_topics([self.topic])[self.topic].result(30)
+
+
+@pytest.fixture
+def log(kafka: str) -> Iterator[Log]:
+    log = Log(kafka)
+    yield log
+    log.close()
+
+
+def test_event_is_found_after_the_position_and_only_there(log: Log) -> None:
+    log.append(0, b'{"event":"old","eventId":"old"}')
+    log.append(0, b'{"event":"a","eventId":"first"}', b'{"event":"b","eventId":"second"}')
+    log.append(1, b'{"event":"c","eventId":"other"}', project=2)
+    reader = log.reader()
+    found = reader.find(1, "second", {0: 1})
+    assert found is not None
+    assert (found.state, found.partition, found.offset, found.index, found.event) == ("in_log", 0, 1, 1, "b")
+    assert reader.find(1, "old", {0: 1}) is None
+    assert reader.find(1, "old", {}) is not None
+    assert reader.find(1, "other", {}) is None
+    assert reader.find(2, "other", {0: 2, 1: 0}) is not None
+    assert reader.find(1, "second", {0: 2, 1: 1}) is None
+
+
+def test_search_that_takes_too_long_says_so(log: Log) -> None:
+    log.append(0, b'{"event":"a"}')
+    with pytest.raises(Unavailable, match="too long to be searched"):
+        log.reader(find_seconds=-1).find(1, "nowhere", {})
+
+
+def test_topic_that_does_not_exist(log: Log) -> None:
+    with pytest.raises(Unavailable, match="does not answer"):
+        LogReader(log.connection, f"missing-{uuid4()}").find(1, "x", {})
+
+
+def test_tail_shows_what_comes_from_now_on(log: Log) -> None:
+    log.append(0, b'{"event":"before"}')
+    following = log.reader().follow(poll_seconds=0.05)
+    assert next(following) is None  # it stands at the end now
+    log.append(1, b'{"event":"a"}')
+    log.append_foreign(0, b'{"event":"b","projectId":7}')
+    written = time.monotonic()
+    found = _events(following, 2)
+    assert time.monotonic() - written < 1
+    assert {(logged.project, logged.event.event, logged.partition) for logged in found} == {(1, "a", 1), (7, "b", 0)}
+
+
+def _events(following: Iterator[LoggedEvent | None], count: int) -> list[LoggedEvent]:
+    found: list[LoggedEvent] = []
+    deadline = time.monotonic() + 20
+    while len(found) < count and time.monotonic() < deadline:
+        if (logged := next(following)) is not None:
+            found.append(logged)
+    following.close()  # type: ignore[attr-defined]  # a generator, whose consumer must be closed
+    return found
