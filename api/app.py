@@ -21,6 +21,7 @@ from api.health import health_router, lake_check, metrics_page
 from api.ingest.countries import Countries
 from api.ingest.door import Door
 from api.ingest.lane import Lane
+from api.ingest.refusals import Refusals
 from api.ingest.sender import Sender
 from api.ingest.tally import Tally
 from api.ingest.visitor import SaltStore
@@ -84,6 +85,7 @@ def assemble(
         countries=countries,
         sender=Sender(salts, countries, settings.trusted_proxies),
         tally=tally,
+        refusals=Refusals(settings.directory.logs),
         live=LiveView(partial(_partitions, producer)),
         live_source=live_source,
     )
@@ -113,7 +115,7 @@ def create_app(settings: ApiSettings, services: Services | None = None) -> ASGIA
     inner = RealtimeLane(
         surface, held.live, held.recent, held.keys, held.find_project, held.stopping, settings.root_path
     )
-    return Lane(inner, held.door, held.keys, held.find_project, held.sender, held.tally, settings)
+    return Lane(inner, held.door, held.keys, held.find_project, held.sender, held.tally, held.refusals, settings)
 
 
 def _partitions(producer: LogProducer) -> int:
@@ -132,6 +134,7 @@ async def _lifespan(held: Services, _: FastAPI) -> AsyncIterator[None]:
             stack.callback(held.metadata.close)
         if held.countries is not None:
             stack.callback(held.countries.close)
+        stack.callback(held.refusals.close)
         await held.producer.start()
         held.door.open()
         stack.push_async_callback(_drain, held)

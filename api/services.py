@@ -7,6 +7,7 @@ from api.auth.keys import KeyResolver, ProjectFinder
 from api.health import Readiness
 from api.ingest.countries import Countries
 from api.ingest.door import Door
+from api.ingest.refusals import Refusals
 from api.ingest.sender import Sender
 from api.ingest.tally import Tally
 from api.ingest.visitor import SaltStore
@@ -32,6 +33,7 @@ class Services:
     countries: Countries | None
     sender: Sender
     tally: Tally
+    refusals: Refusals
     live: LiveView
     live_source: LiveSource | None = None
     recent: RecentEvents | None = None

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from api.errors import Cause
-from api.log.producer import Headers, NotTaken, Report
+from api.log.producer import MESSAGE_BYTES, Headers, NotTaken, Report
 from schemas.projects import Key, Project
 from schemas.records import COUNT_HEADER, Segment, decode_segments
 from storage.errors import Unavailable
@@ -42,6 +42,8 @@ class FakeProducer:
     def produce(self, partition: int, value: bytes, headers: Headers, report: Report) -> None:
         if self.refusal is not None:
             raise NotTaken(self.refusal)
+        if len(value) > MESSAGE_BYTES:
+            raise NotTaken("not delivered")
         if len(self.held) >= self._most_held:
             raise NotTaken("queue full")
         record = Record(partition, value, dict(headers))

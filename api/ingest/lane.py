@@ -13,6 +13,7 @@ from api.auth.keys import KeyResolver, ProjectFinder, authenticate, credential, 
 from api.errors import LogUnavailable, Problem, bad_request, malformed, not_allowed, problem_body
 from api.ingest.body import Body, Disconnected, read_body
 from api.ingest.door import Door, Line, Origin
+from api.ingest.refusals import Refusals
 from api.ingest.sender import Sender
 from api.ingest.tally import Tally
 from api.ingest.validation import Refused, check_line, check_syntax, problem_of, split_batch
@@ -44,6 +45,7 @@ class Lane:
         find_project: ProjectFinder,
         sender: Sender,
         tally: Tally,
+        refusals: Refusals,
         settings: ApiSettings,
     ) -> None:
         self._app = app
@@ -52,6 +54,7 @@ class Lane:
         self._find_project = find_project
         self._sender = sender
         self._tally = tally
+        self._refusals = refusals
         self._second = 0
         self._second_text = b""
         self._settings = settings
@@ -78,28 +81,30 @@ class Lane:
 
     async def _post(self, is_batch: bool, scope: Scope, receive: Receive, send: Send) -> None:
         further: tuple[tuple[bytes, bytes], ...] = ()
+        key = None
         try:
-            status, body = await (self._batch if is_batch else self._event)(scope, receive)
+            headers = _merged(scope["headers"])
+            key = await authenticate(self._keys, credential(headers))
+            status, body = await (self._batch if is_batch else self._event)(scope, receive, headers, key)
         except Disconnected:
             return
         except Problem as problem:
             status, body, further = problem.status, problem.body, problem.headers
-            self._note(problem)
+            self._note(problem, key)
         except Exception:  # the edge of the process: one broken request must not look like a dropped connection
             logger.exception("request failed", extra={"path": scope["path"]})
             status, body = 500, _INTERNAL
         self._tally.add("streamgauge_requests_total", "status", status)
         await _answer(send, status, body, further)
 
-    def _note(self, problem: Problem) -> None:
+    def _note(self, problem: Problem, key: Key | None) -> None:
         if isinstance(problem, LogUnavailable):
             self._tally.add("streamgauge_log_unavailable_total", "cause", problem.cause)
-        elif problem.status in (400, 413):
+        elif problem.status in (400, 413, 415):
             self._tally.add("streamgauge_events_refused_total", "code", problem.code)
+            self._refusals.note(key.project_id if key is not None else None, problem.code, problem.message)
 
-    async def _event(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
-        headers = _merged(scope["headers"])
-        key = await authenticate(self._keys, credential(headers))
+    async def _event(self, scope: Scope, receive: Receive, headers: Headers, key: Key) -> tuple[int, bytes]:
         body = await self._read(receive, headers, self._settings.body_bytes)
         received = time.time_ns() // 1_000_000
         raw = body.content.strip(_SPACE)
@@ -118,9 +123,7 @@ class Lane:
             self._instant(received),
         )
 
-    async def _batch(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
-        headers = _merged(scope["headers"])
-        key = await authenticate(self._keys, credential(headers))
+    async def _batch(self, scope: Scope, receive: Receive, headers: Headers, key: Key) -> tuple[int, bytes]:
         body = await self._read(receive, headers, self._settings.batch_body_bytes)
         received = time.time_ns() // 1_000_000
         self._demand(key, body.content)
@@ -129,8 +132,10 @@ class Lane:
         origin = await self._origin(scope, headers, key, received, is_anonymous)
         ids = iter(await self._door.accept(origin, lines) if lines else ())
         refusals = [verdict for verdict in verdicts if verdict is not None]
-        for refusal in refusals:
-            self._tally.add("streamgauge_events_refused_total", "code", refusal.code)
+        for index, verdict in enumerate(verdicts):
+            if verdict is not None:
+                self._tally.add("streamgauge_events_refused_total", "code", verdict.code)
+                self._refusals.note(origin.project, verdict.code, verdict.message, index)
         answer: dict[str, Any] = {
             "status": "error" if not lines else "partial" if refusals else "ok",
             "accepted": len(lines),

@@ -23,7 +23,7 @@ MESSAGE_TIMEOUT_SECONDS = 8
 _PROBE_SECONDS = 2
 _RETRY_SECONDS = 0.5
 # A record is at most 256 KB; this leaves room for Kafka's own framing.
-_MESSAGE_BYTES = 1024 * 1024
+MESSAGE_BYTES = 1024 * 1024
 _QUEUE_MESSAGES = 10_000
 
 Properties = dict[str, str | int | float | bool]
@@ -248,7 +248,7 @@ def _properties(connection: Properties, queue_bytes: int, message_timeout_second
         "compression.type": "zstd",
         "compression.level": 1,
         "message.timeout.ms": int(message_timeout_seconds * 1000),
-        "message.max.bytes": _MESSAGE_BYTES,
+        "message.max.bytes": MESSAGE_BYTES,
         "queue.buffering.max.messages": _QUEUE_MESSAGES,
         "queue.buffering.max.kbytes": max(queue_bytes // 1024, 1024),
         # The default lets a client wait ten seconds before it looks for a broker that is back.
