@@ -107,11 +107,6 @@ class StorageSettings(BaseSettings):
         return str(self.directory.lake)
 
     @property
-    def lake_file_mode(self) -> int:
-        """The mode of `lake.duckdb` and `lake.sql`: a client that could write would lock all readers out."""
-        return 0o440 if self.lake_group_readable else 0o444
-
-    @property
     def metadata_url(self) -> str:
         """The SQLAlchemy URL of the metadata database."""
         if self.database_url is not None:

@@ -13,6 +13,6 @@ def view(data_dir: DataDir = None) -> None:
     if not lake.is_dir():
         raise Failure(f"there is no lake in {settings.directory.root}: run `streamgauge up` first, or name --data-dir")
     if not (lake / DATABASE).exists():
-        publish(lake, settings.lake_shown_as, settings.lake_file_mode)
+        publish(lake, settings.lake_shown_as, settings.lake_group_readable)
     note(f"open it with `duckdb -readonly`, or read {lake / SCRIPT} with `duckdb -init` for the newest version")
     say(str(lake / DATABASE))

@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from storage.errors import LakeBroken, StorageError
+from storage.errors import LakeBroken
 from storage.lake.script import script
 from storage.lake.tables import TABLES, TableName, table_uri
 from storage.lake.views import files_select, literal, view_select
@@ -37,7 +38,7 @@ class Pinned:
 
     version: int
     files: tuple[str, ...]
-    rows: int
+    rows: int | None  # None where another writer left a file without its row count
     removed_rows: int
 
 
@@ -57,29 +58,31 @@ def pin(table: DeltaTable) -> Pinned:
             f"{table.table_uri} needs a Delta reader (deletion vectors or column mapping were switched on)"
         )
     added = pa.table(table.get_add_actions())
+    counts = added["num_records"].to_pylist()
     return Pinned(
         version=table.version(),
         files=tuple(added["path"].to_pylist()),
-        rows=sum(added["num_records"].to_pylist()),
+        rows=None if None in counts else sum(counts),
         removed_rows=table.transaction_version("maintain#removed") or 0,
     )
 
 
-def publish(lake: Path, shown_as: str | None = None, mode: int = 0o444) -> dict[TableName, int]:
+def publish(lake: Path, shown_as: str | None = None, for_group: bool = False) -> dict[TableName, int]:
     """Write both files anew for the newest version of each table; returns those versions.
 
     `shown_as` is where readers find the lake (a mount, an s3:// prefix); without it, where it is.
+    `for_group` opens the lake to the group of its files, and to nobody else.
     """
-    return _publish(lake, open_tables(lake), shown_as, mode, datetime.now(UTC))
+    return _publish(lake, open_tables(lake), shown_as, for_group, datetime.now(UTC))
 
 
 class Publisher:
     """Republishes when a table has a new version; one thread of the maintain process."""
 
-    def __init__(self, lake: Path, shown_as: str | None = None, mode: int = 0o444) -> None:
+    def __init__(self, lake: Path, shown_as: str | None = None, for_group: bool = False) -> None:
         self._lake = lake
         self._shown_as = shown_as
-        self._mode = mode
+        self._for_group = for_group
         self._tables: dict[TableName, DeltaTable] = {}
         self._published: dict[TableName, int] | None = None
 
@@ -96,7 +99,7 @@ class Publisher:
         versions = {name: table.version() for name, table in self._tables.items()}
         if versions == self._published and all((self._lake / name).exists() for name in (DATABASE, SCRIPT)):
             return False
-        self._published = _publish(self._lake, self._tables, self._shown_as, self._mode, now)
+        self._published = _publish(self._lake, self._tables, self._shown_as, self._for_group, now)
         return True
 
     def run(self, stop: Event) -> None:
@@ -106,7 +109,7 @@ class Publisher:
             try:
                 self.step(datetime.now(UTC))
                 failure = ""
-            except (StorageError, OSError) as error:
+            except Exception as error:  # the edge of a thread: whatever it is, the next step tries again
                 if str(error) != failure:  # once, not twice a second
                     logger.warning("the lake was not published: %s", error)
                 failure = str(error)
@@ -114,11 +117,15 @@ class Publisher:
 
 
 def _publish(
-    lake: Path, tables: Mapping[TableName, DeltaTable], shown_as: str | None, mode: int, now: datetime
+    lake: Path, tables: Mapping[TableName, DeltaTable], shown_as: str | None, for_group: bool, now: datetime
 ) -> dict[TableName, int]:
     root = (shown_as or str(lake.absolute())).rstrip("/")
     pins = {name: pin(table) for name, table in tables.items()}
     _sweep(lake)
+    if for_group:
+        _share(lake, pins)
+    # Nobody may write, the owner included: a client that opens the database to write locks all readers out.
+    mode = 0o440 if for_group else 0o444
     try:
         _replace(lake / DATABASE, mode, lambda aside: _build(aside, pins, root, now))
         _replace(lake / SCRIPT, mode, lambda aside: aside.write_text(script(root), encoding="utf-8"))
@@ -159,7 +166,7 @@ def _macro(name: TableName, files: Sequence[str], root: str) -> str:
 def _versions(pins: Mapping[TableName, Pinned], now: datetime) -> str:
     rows = ", ".join(
         f"({literal(name)}, {p.version}::BIGINT, {literal(now.isoformat())}::TIMESTAMPTZ, "
-        f"{p.rows}::BIGINT, {p.removed_rows}::BIGINT)"
+        f"{'NULL' if p.rows is None else p.rows}::BIGINT, {p.removed_rows}::BIGINT)"
         for name, p in pins.items()
     )
     return f"SELECT * FROM (VALUES {rows}) AS pinned(table_name, version, published_at, row_count, removed_rows)"
@@ -178,11 +185,21 @@ def _replace(target: Path, mode: int, write: Callable[[Path], object]) -> None:
         aside.unlink(missing_ok=True)
 
 
+def _share(lake: Path, pins: Mapping[TableName, Pinned]) -> None:
+    """Let the group read what is pinned, whichever process wrote it and with what mask."""
+    files = [lake / name / file for name, pinned in pins.items() for file in pinned.files]
+    logs = [lake / name / "_delta_log" for name in pins]
+    for folder in {lake, *logs, *(log.parent for log in logs), *(file.parent for file in files)}:
+        folder.chmod(0o750)
+    entries = [entry for log in logs for kind in ("*.json", "*.parquet") for entry in log.glob(kind)]
+    for file in (*files, *entries):
+        with suppress(FileNotFoundError):  # an entry that log clean-up just removed
+            file.chmod(0o640)
+
+
 def _sweep(lake: Path) -> None:
     """Remove what a killed builder left."""
     for left in lake.glob(".lake.*"):
-        try:
+        with suppress(FileNotFoundError):
             if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
                 left.unlink()
-        except FileNotFoundError:
-            continue

@@ -85,7 +85,7 @@ SET VARIABLE sg_files = (
 SET VARIABLE sg_{name}_version = (
   SELECT {
     'table_name': '{name}', 'version': getvariable('sg_head'), 'published_at': getvariable('sg_at'),
-    'row_count': coalesce(sum(f.row_count), 0)::BIGINT,
+    'row_count': CASE WHEN count(*) = count(f.row_count) THEN coalesce(sum(f.row_count), 0)::BIGINT END,
     'removed_rows': coalesce((
       SELECT arg_max(app_version, v) FROM sg_found WHERE app = 'maintain#removed'), 0)}
   FROM (SELECT unnest(getvariable('sg_files')) AS f));

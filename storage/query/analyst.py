@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,20 +30,21 @@ _encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
 class Answer:
     """The result of one statement, read once, by whoever asked."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, statement: str, files: Sequence[str]) -> None:
         self._connection = connection
+        self._files = files
         self._statement = statement
         self._relation = connection.sql(statement)  # bound, so that a mistake shows before anything is written
         self.columns = _unique(self._relation.columns)
 
     def first(self, limit: int) -> list[list[str]]:
         """At most `limit` rows, every cell as text."""
-        with _translated():
+        with _translated(self._files):
             return [[_text(cell) for cell in row] for row in self._connection.execute(self._statement).fetchmany(limit)]
 
     def write(self, form: Format, sink: BinaryIO) -> None:
         """The whole answer in a format, without ever holding all of it."""
-        with _translated():
+        with _translated(self._files):
             _WRITERS[form](self, sink)
 
     def write_csv(self, sink: BinaryIO) -> None:
@@ -99,10 +101,10 @@ def ask(lake: Path, sql: str) -> Iterator[Answer]:
     root = str(lake.absolute())
     files = [f"{table_uri(root, name)}/{file}" for name, pinned in pins.items() for file in pinned.files]
     with tempfile.TemporaryDirectory() as spill, _database(spill) as connection:
-        with _translated():
+        with _translated(files):
             create_views(connection, pins, root, datetime.now(UTC))
             _lock(connection, files)
-            answer = Answer(connection, _only_select(connection, sql).query)
+            answer = Answer(connection, _only_select(connection, sql).query, files)
         yield answer
 
 
@@ -137,10 +139,13 @@ def _only_select(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Stat
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(files: Sequence[str]) -> Iterator[None]:
     try:
         yield
-    except duckdb.IOException as error:
+    except (duckdb.IOException, duckdb.PermissionException) as error:
+        # A pinned file that is gone is taken for a pattern, and a pattern is not allowed.
+        if isinstance(error, duckdb.PermissionException) and all(map(os.path.exists, files)):
+            raise Refused(_first_line(error)) from error
         raise Unavailable(f"a file of the lake could not be read: {_first_line(error)}") from error
     except (duckdb.FatalException, duckdb.InternalException) as error:
         raise StorageError(f"DuckDB failed: {_first_line(error)}") from error

@@ -1,5 +1,6 @@
 """`lake.duckdb` and `lake.sql` beside a writer: at every version the numbers are the table's own."""
 
+import json
 import os
 import stat
 import threading
@@ -303,13 +304,48 @@ def test_a_missing_lake_is_one_clear_line(lake: Path) -> None:
     assert list(lake.iterdir()) == []
 
 
-@pytest.mark.parametrize("mode", [0o444, 0o440])
-def test_files_are_read_only_and_nothing_is_left_aside(lake: Path, mode: int) -> None:
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_files_are_read_only_and_nothing_is_left_aside(lake: Path) -> None:
     create_tables(lake)
-    assert publish(lake, mode=mode) == {"events": 0, "rollups": 0, "sessions": 0, "dead_letters": 0}
-    for name in ("lake.duckdb", "lake.sql"):
-        assert stat.S_IMODE((lake / name).stat().st_mode) == mode
+    assert publish(lake) == {"events": 0, "rollups": 0, "sessions": 0, "dead_letters": 0}
+    assert {mode_of(lake / name) for name in ("lake.duckdb", "lake.sql")} == {0o444}
     assert {path.name for path in lake.iterdir()} == {*TABLES, "lake.duckdb", "lake.sql"}
+
+
+def test_the_group_reads_what_a_setting_gives_it(lake: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        lake.chmod(0o700)
+        River(lake).append()
+        publish(lake)
+        assert mode_of(lake) == mode_of(lake / "events") == 0o700
+        publish(lake, for_group=True)
+    finally:
+        os.umask(before)
+    folders = [lake, *(path for path in lake.rglob("*") if path.is_dir())]
+    assert {mode_of(path) for path in folders} == {0o750}
+    assert {mode_of(path) for path in (lake / "events").rglob("*.*") if path.is_file()} == {0o640}
+    assert {mode_of(lake / name) for name in ("lake.duckdb", "lake.sql")} == {0o440}
+
+
+def test_a_file_without_its_row_count_makes_the_count_unknown(lake: Path) -> None:
+    river = River(lake)
+    river.append()
+    entry = lake / LOG / f"{1:020d}.json"
+    lines = [json.loads(line) for line in entry.read_text().splitlines()]
+    for line in lines:
+        line.get("add", {}).pop("stats", None)
+    entry.write_text("\n".join(map(json.dumps, lines)))
+    publish(lake)
+    _, session = run_on((lake / "lake.sql").read_text())
+    with session, duckdb.connect(str(lake / "lake.duckdb"), read_only=True) as connection:
+        for way in (session, connection):
+            found = way.execute("SELECT row_count FROM lake_version WHERE table_name = 'events'").fetchone()
+            assert found == (None,)
+            assert way.execute("SELECT count(*) FROM events").fetchone() == (7,)
 
 
 def test_the_log_of_a_client_that_wrote_is_not_replayed(lake: Path) -> None:
