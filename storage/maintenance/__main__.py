@@ -5,6 +5,7 @@ import logging
 import sys
 
 from deltalake.exceptions import DeltaError
+from pydantic import ValidationError
 
 from storage.errors import StorageError
 from storage.lake.durability import NotDurable
@@ -20,15 +21,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m storage.maintenance", description=__doc__)
     parser.add_argument("--name", default="maintain", help="name in logs, metrics and `streamgauge ps`")
     name = parser.parse_args().name
-    settings = MaintenanceSettings()
+    try:
+        settings = MaintenanceSettings()
+    except ValidationError as error:
+        print(f"streamgauge {name}: {_setting(error)}", file=sys.stderr)
+        return 1
     configure_logging(name, settings.directory.create().logs)
     try:
         run(settings, name)
-    except (StorageError, DeltaError, NotDurable, ValueError) as error:
+    except (StorageError, DeltaError, OSError) as error:
         log.critical("maintenance ends", extra={"reason": str(error)})
-        print(f"streamgauge {name}: {error}", file=sys.stderr)
+        print(f"streamgauge {name}: {' '.join(str(error).split())}", file=sys.stderr)
         return DISK_FAILED if isinstance(error, NotDurable) else 1
     return 0
+
+
+def _setting(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = str(first["loc"][0])
+    return f"{name if name.isupper() else 'STREAMGAUGE_' + name.upper()}: {first['msg']}"
 
 
 if __name__ == "__main__":

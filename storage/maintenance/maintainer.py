@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
 from storage import metrics
+from storage.errors import LakeBroken
 from storage.lake.audit import Depth, audit
 from storage.lake.durability import Barrier
 from storage.lake.tables import TABLES, TableName, table_uri
@@ -80,7 +82,7 @@ class Maintainer:
         for name in TABLES:
             has_removed = False
             while not self.is_halted and not self._is_stopping():
-                table = DeltaTable(table_uri(self.lake, name))
+                table = self._open(name)
                 files = live_files(table)
                 metrics.gauge("streamgauge_live_files", len(files), table=name)
                 if (plan := next_merge(files, now, self._merging)) is None:
@@ -164,7 +166,13 @@ class Maintainer:
         self._audit("totals")
 
     def _sync(self, name: TableName) -> None:
-        self._barriers[name].sync(DeltaTable(table_uri(self.lake, name)))
+        self._barriers[name].sync(self._open(name))
+
+    def _open(self, name: TableName) -> DeltaTable:
+        try:
+            return DeltaTable(table_uri(self.lake, name))
+        except DeltaError as error:
+            raise LakeBroken(f"cannot open the {name} table; `streamgauge up` creates it ({error})") from error
 
     def _audit(self, depth: Depth) -> None:
         with _timed(f"audit_{depth}"):

@@ -28,7 +28,7 @@ Loop = Callable[[threading.Event], None]
 
 def loops(settings: MaintenanceSettings) -> list[Loop]:
     """What cannot wait for its turn behind a long merge."""
-    return [Publisher(settings.directory.lake).run]
+    return [Publisher(settings.directory.lake, settings.lake_shown_as, settings.lake_group_readable).run]
 
 
 def run(settings: MaintenanceSettings, name: str, extra: Sequence[Loop] | None = None) -> None:
