@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 _BATCH = 500
 # How long `stop` may have to wait for the thread to notice.
 _POLL_SECONDS = 0.2
-_METADATA_SECONDS = 5
+_METADATA_SECONDS = 2
 _RETRY_SECONDS = 0.5
 
 Properties = dict[str, str | int | float | bool]
