@@ -2,15 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
 from api.analytics.cache import AnswerCache, SingleFlight
 from api.analytics.log_state import LogView, log_state
 from api.errors import unavailable
-from schemas.answers import EventDetail, EventsAnswer, MetricAnswer
+from schemas.answers import EventDetail, EventItem, EventsAnswer, MetricAnswer
 from schemas.questions import EventsQuestion, MetricQuestion
+from schemas.windows import TimeRange, whole_second_after
 from storage.errors import Unavailable
 from storage.metrics import observe
 from storage.query.engine import Cursor, QueryEngine
@@ -21,6 +23,9 @@ from storage.query.planner import Plan, plan, without_rollups
 from storage.query.series import answer_metric
 
 T = TypeVar("T")
+
+_NEWEST = 10
+_NEWEST_RANGE = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,12 @@ class Analytics:
     async def event(self, project: int, event_id: str) -> EventDetail | None:
         """One event, in the lake or still in the log; raises Problem 503."""
         return await self._ask((project, event_id), lambda cursor: self._event(cursor, project, event_id))
+
+    async def newest(self, project: int) -> Sequence[EventItem]:
+        """The newest events of the last hour, for the realtime answer; raises Problem 503."""
+        now = whole_second_after(datetime.now(UTC))
+        question = EventsQuestion(project, TimeRange(now - _NEWEST_RANGE, now), _NEWEST)
+        return (await self.events(question)).answer.items
 
     def close(self) -> None:
         """Wait for running questions, turn away waiting ones, close the database. Blocks."""

@@ -118,6 +118,8 @@ def _open(lake: str, policy: EnginePolicy) -> duckdb.DuckDBPyConnection:
         },
     )
     database.execute("SET GLOBAL TimeZone = 'UTC'")
+    # Files never change: their footers are read once. (An option of an extension, so not for connect's config.)
+    database.execute("SET GLOBAL parquet_metadata_cache = true")
     if "://" not in lake:
         # The lake's files and nothing else; this must come before external access ends.
         folder = os.path.abspath(lake).replace("'", "''")
