@@ -27,6 +27,7 @@ COMMANDS: dict[str, Entry] = {
     "init": Entry("api.cli.setup:init", "Create or find an account and a project, and mint a key for each dialect."),
     "keys": Entry("api.cli.setup:keys", "List, create, regenerate and revoke keys."),
     "tail": Entry("api.cli.tail:tail", "Show accepted events, or refused items, as they come."),
+    "lake": Entry("api.cli.lake:lake", "Look after the lake by hand: files, history, verify, compact, restore."),
     "sql": Entry("api.cli.sql:sql", "Ask the lake one SELECT, in DuckDB."),
     "doctor": Entry("api.cli.doctor:doctor", "Check everything that Streamgauge needs, and say what to do."),
     "api": Entry("api.cli.serve:api", "Run one API process in the foreground."),

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 
 from deltalake.exceptions import DeltaError
@@ -26,6 +27,7 @@ def main() -> int:
     except ValidationError as error:
         print(f"streamgauge {name}: {_setting(error)}", file=sys.stderr)
         return 1
+    os.umask(0o027 if settings.lake_group_readable else 0o077)
     configure_logging(name, settings.directory.create().logs)
     try:
         run(settings, name)

@@ -1,7 +1,6 @@
 """The data files of a table: those that are live, and new ones with the statistics the log shows."""
 
 import json
-import os
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -166,7 +165,7 @@ class _OpenFile:
     def create(cls, table: Path, name: TableName, schema: pa.Schema, day: date, origin: Origin) -> "_OpenFile":
         path = f"date={day}/{origin}-{uuid.uuid4()}.zstd.parquet"
         place = table / path
-        place.parent.mkdir(mode=0o700, exist_ok=True)
+        place.parent.mkdir(exist_ok=True)
         plain = writer_properties(name).column_properties or {}
         columns = TABLES[name].statistics
         sink = pa.OSFile(str(place), "wb")
@@ -193,7 +192,6 @@ class _OpenFile:
     def close(self) -> AddAction:
         self.writer.close()
         self.sink.close()
-        os.chmod(self.place, 0o600)
         sync_file(self.place)
         sync_file(self.place.parent)
         stat = self.place.stat()

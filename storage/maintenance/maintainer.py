@@ -142,15 +142,18 @@ class Maintainer:
             self._committed(name)
             log.info("retention removed rows", extra={"table": name, "rows": rows})
 
-    def vacuum_all(self, now: datetime) -> None:
-        """Free the disk from what no version within the retention names."""
+    def vacuum_all(self, now: datetime) -> int:
+        """Free the disk from what no version within the retention names; how many files."""
+        total = 0
         for name in TABLES:
             if self.is_halted or self._is_stopping():
-                return
+                break
             with _timed("vacuum"):
                 files, leftovers = vacuum(self.lake / name, now)
             self._sync(name)
             log.info("vacuumed", extra={"table": name, "files": files, "leftovers": leftovers})
+            total += files + leftovers
+        return total
 
     def _insist(self, step: Callable[[], _T]) -> _T | None:
         """Repeat a step that was refused, from fresh handles; None when others always came first."""

@@ -1,7 +1,7 @@
 """Rollups of dates whose events were removed, computed again from the rows that are left."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -38,11 +38,30 @@ def rebuild_rollups(lake: Path, now: datetime) -> list[date]:
     days = sorted(drifted(snapshot_of(events, "events"), snapshot_of(rollups, "rollups")))
     if days:
         log.warning("rollups differ from events", extra={"dates": [str(day) for day in days]})
-        writer = DateFiles(lake / "rollups", "rollups", pa.schema(rollups.schema().to_arrow()), "merged")
-        writer.write(batch for day in days for batch in _rows_of(events, day))
-        old = [file for file in live_files(rollups) if file.date in days]
-        commit(rollups, old, writer.written, now, 0, True, f"rebuild rollups of {len(days)} dates")
+        _recompute(lake, rollups, events, days, now, {})
     return days
+
+
+def rebuild_all_rollups(lake: Path, now: datetime) -> int:
+    """Make every rollup anew at the positions of events, which may have gone back; how many dates.
+
+    Only while no writer is alive. Raises SwapRefused.
+    """
+    rollups, events = DeltaTable(table_uri(lake, "rollups")), DeltaTable(table_uri(lake, "events"))
+    stood = positions(DeltaLog(lake / "rollups").transactions(rollups.version()))
+    stand = positions(DeltaLog(lake / "events").transactions(events.version()))
+    days = sorted({file.date for table in (rollups, events) for file in live_files(table)})
+    _recompute(lake, rollups, events, days, now, dict.fromkeys(stood, 0) | stand)
+    return len(days)
+
+
+def _recompute(
+    lake: Path, rollups: DeltaTable, events: DeltaTable, days: Sequence[date], now: datetime, extra: dict[str, int]
+) -> None:
+    writer = DateFiles(lake / "rollups", "rollups", pa.schema(rollups.schema().to_arrow()), "merged")
+    writer.write(batch for day in days for batch in _rows_of(events, day))
+    old = [file for file in live_files(rollups) if file.date in days]
+    commit(rollups, old, writer.written, now, 0, True, f"rebuild rollups of {len(days)} dates", extra)
 
 
 def _rows_of(events: DeltaTable, day: date) -> Iterator[pa.RecordBatch]:

@@ -13,7 +13,7 @@ class PeriodicTask:
 
     name: str
     every: timedelta
-    run: Callable[[datetime], None]
+    run: Callable[[datetime], object]
     is_remembered: bool = False  # its last run counts across restarts
 
 

@@ -67,7 +67,6 @@ def test_a_merge_keeps_every_row_once_in_one_sorted_file(tmp_path: Path) -> None
     ).to_pylist()
     order = [(row["project_id"], row["timestamp"]) for row in rows]
     assert order == sorted(order)
-    assert (lake / "events" / file.path).stat().st_mode & 0o777 == 0o600
 
 
 def test_a_merge_moves_no_position_and_no_total(tmp_path: Path) -> None:

@@ -1,0 +1,105 @@
+"""`streamgauge lake`: its files and history, maintenance by hand, and whether its numbers add up."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from api.cli.options import DataDir, Json, load
+from api.cli.output import Failure, say, say_json, say_table, working
+from api.cli.running import UpLock
+from api.cli.view import view
+from storage.lake.audit import audit
+from storage.lake.tables import TABLES, TableName
+from storage.maintenance.manual import by_hand, open_table, table_files, table_history
+from storage.maintenance.manual import restore as restore_events
+from storage.maintenance.settings import MaintenanceSettings
+
+lake = typer.Typer(add_completion=False, no_args_is_help=True, help="Look after the lake by hand.")
+lake.command("view", help="Print the path of lake.duckdb, for any DuckDB.")(view)
+
+Table = Annotated[TableName, typer.Option("--table", help="Which table.")]
+
+
+@lake.command(help="List the live data files of a table.")
+def files(table: Table = "events", data_dir: DataDir = None, json: Json = False) -> None:
+    found = table_files(load(MaintenanceSettings, data_dir).directory.lake, table)
+    if json:
+        say_json([asdict(file) | {"date": str(file.date), "written_at": file.written_at.isoformat()} for file in found])
+        return
+    rows = [(str(f.date), f.origin, f"{f.rows:,}", f"{f.size:,}", _minute(f.written_at), f.path) for f in found]
+    say_table(("date", "state", "rows", "bytes", "written", "file"), rows)
+    say(f"{len(found)} files, {sum(f.rows for f in found):,} rows, {sum(f.size for f in found):,} bytes")
+
+
+@lake.command(help="List the newest commits of a table.")
+def history(
+    table: Table = "events",
+    limit: Annotated[int, typer.Option(min=1, help="How many commits.")] = 20,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    commits = table_history(load(MaintenanceSettings, data_dir).directory.lake, table, limit)
+    if json:
+        say_json([commit | {"at": commit["at"].isoformat()} for commit in commits])
+        return
+    rows = [(str(c["version"]), _minute(c["at"]), c["operation"], c["note"]) for c in commits]
+    say_table(("version", "at", "operation", "note"), rows)
+
+
+@lake.command(help="Merge small files now, and sort and deduplicate closed dates.")
+def compact(data_dir: DataDir = None) -> None:
+    settings = load(MaintenanceSettings, data_dir)
+    maintainer = by_hand(settings)
+    before = _counts(settings)
+    with working("merging files"):
+        maintainer.merge_due(datetime.now(UTC))
+    for name, count in _counts(settings).items():
+        say(f"{name:<13}{before[name]} files -> {count}")
+
+
+@lake.command(help="Remove files that no version of the last day names.")
+def vacuum(data_dir: DataDir = None) -> None:
+    maintainer = by_hand(load(MaintenanceSettings, data_dir))
+    with working("looking for files"):
+        removed = maintainer.vacuum_all(datetime.now(UTC))
+    say(f"{removed} files removed")
+
+
+@lake.command(help="Check that every line is a row, a dead letter, a duplicate or erased, exactly once.")
+def verify(
+    scan: Annotated[bool, typer.Option("--scan", help="Also read the key of every row.")] = False,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    place = load(MaintenanceSettings, data_dir).directory.lake
+    open_table(place, "events")
+    with working("adding up"):
+        result = audit(place, "scan" if scan else "counts")
+    if json:
+        say_json({"ok": result.is_ok, "checks": [asdict(check) for check in result.checks]})
+    else:
+        for line in result.lines:
+            say(line)
+    if not result.is_ok:
+        raise Failure(f"the lake does not add up: {'; '.join(result.failures)}")
+
+
+@lake.command(help="Bring events back to a version with its positions; `streamgauge up` must be stopped.")
+def restore(
+    version: Annotated[int, typer.Argument(help="A version of `streamgauge lake history`.")], data_dir: DataDir = None
+) -> None:
+    directory = load(MaintenanceSettings, data_dir).directory
+    open_table(directory.lake, "events")
+    with UpLock(directory.create().run), working("restoring"):
+        restored = restore_events(directory.lake, directory.run, version, datetime.now(UTC))
+    say(f"events stands at version {version} again, as version {restored}; the next start reads on from there")
+
+
+def _counts(settings: MaintenanceSettings) -> dict[TableName, int]:
+    return {name: len(table_files(settings.directory.lake, name)) for name in TABLES}
+
+
+def _minute(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M")

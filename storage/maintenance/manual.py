@@ -1,0 +1,86 @@
+"""The lake by hand: what `streamgauge lake` shows and does."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from storage.errors import LakeBroken, NotFound
+from storage.lake.deltalog import DeltaLog
+from storage.lake.durability import Barrier, restore_version
+from storage.lake.tables import TableName, table_uri
+from storage.maintenance.files import LiveFile, live_files
+from storage.maintenance.maintainer import Maintainer
+from storage.maintenance.policy import MergePolicy
+from storage.maintenance.rebuilding import rebuild_all_rollups
+from storage.maintenance.settings import MaintenanceSettings
+
+# Whatever two small files a date has, by hand they are merged at once.
+_EAGER = MergePolicy(files_per_date=1)
+
+
+def open_table(lake: Path, name: TableName) -> DeltaTable:
+    """The newest version. Raises NotFound where there is no lake yet, LakeBroken where it cannot be read."""
+    if not (lake / name / "_delta_log").is_dir():
+        raise NotFound(f"no lake at {lake}: `streamgauge up` makes one, --data-dir names another")
+    try:
+        return DeltaTable(table_uri(lake, name))
+    except DeltaError as error:
+        raise LakeBroken(f"cannot open the {name} table: {error}") from error
+
+
+def table_files(lake: Path, name: TableName) -> list[LiveFile]:
+    """The live files of a table, by date."""
+    return sorted(live_files(open_table(lake, name)), key=lambda file: (file.date, file.path))
+
+
+def table_history(lake: Path, name: TableName, limit: int) -> list[dict[str, Any]]:
+    """The newest commits first: version, instant, operation, and what the committer said about it."""
+    return [
+        {
+            "version": commit["version"],
+            "at": datetime.fromtimestamp(commit["timestamp"] / 1000, UTC),
+            "operation": commit["operation"],
+            "note": commit.get("streamgauge", ""),
+        }
+        for commit in open_table(lake, name).history(limit)
+    ]
+
+
+def by_hand(settings: MaintenanceSettings) -> Maintainer:
+    """A maintainer that merges whatever can be merged; safe beside a running one, which gives way or is given way."""
+    directory = settings.directory
+    open_table(directory.lake, "events")
+    return Maintainer(directory.lake, directory.create().run, _EAGER, settings.retention, settings.resources)
+
+
+def restore(lake: Path, run: Path, version: int, now: datetime) -> int:
+    """Bring events back to a version, with its positions and totals, and the rollups to the same; the new version.
+
+    Only while no writer is alive: the caller holds the lock of `up`. What came after the version is
+    read from the log again, as far as the log still has it. Raises NotFound, LakeBroken, SwapRefused.
+    """
+    head = open_table(lake, "events").version()
+    log = DeltaLog(lake / "events")
+    if not 0 <= version <= head:
+        raise NotFound(f"events has versions up to {head}, not {version}; see `streamgauge lake history`")
+    missing = [file for file in _files_of(lake, version) if not (lake / "events" / file.path).exists()]
+    if missing:
+        raise NotFound(f"version {version} is too old: {len(missing)} of its files were vacuumed already")
+    restored = restore_version(
+        lake / "events", version, dict.fromkeys(log.transactions(head), 0) | log.transactions(version)
+    )
+    rebuild_all_rollups(lake, now)
+    names: tuple[TableName, ...] = ("events", "rollups")
+    for name in names:
+        Barrier(lake / name, run / "synced.json").sync(open_table(lake, name))
+    return restored
+
+
+def _files_of(lake: Path, version: int) -> list[LiveFile]:
+    try:
+        return live_files(DeltaTable(table_uri(lake, "events"), version=version))
+    except DeltaError as error:
+        raise NotFound(f"version {version} of events is not in its log any more: {error}") from error
