@@ -19,6 +19,7 @@ class Sum:
     referrers: dict[str, int] = field(default_factory=dict)
     countries: dict[str, int] = field(default_factory=dict)
     sketches: list[bytes] = field(default_factory=list)
+    _people: int | None = None
 
     def add(self, other: "Sum | SlotState") -> None:
         """Add what is known of other slots."""
@@ -42,6 +43,13 @@ class Sum:
     def event_count(self) -> int:
         return sum(self.events.values())
 
+    @property
+    def people(self) -> int:
+        """How many people these slots saw; to be asked when nothing will be added any more."""
+        if self._people is None:
+            self._people = united(self.sketches).estimate
+        return self._people
+
 
 def _add(counts: dict[str, int], further: dict[str, int]) -> None:
     for value, number in further.items():
@@ -56,9 +64,8 @@ def united(sketches: Iterable[bytes]) -> PeopleUnion:
     return union
 
 
-def people(sums: Iterable[Sum]) -> int:
-    """How many people many sums saw together."""
-    return united(sketch for one in sums for sketch in one.sketches).estimate
+def _sketches(sums: Iterable[Sum]) -> Iterator[bytes]:
+    return (sketch for one in sums for sketch in one.sketches)
 
 
 def top(counts: dict[str, int], most: int) -> list[tuple[str, int]]:
@@ -84,6 +91,8 @@ class ProjectSlots:
         self._states: dict[int, dict[tuple[str, int], SlotState]] = {}
         self._merged: dict[int, Sum] = {}
         self._minutes: dict[int, Sum] = {}
+        # By length in seconds, since windows move: the start of a run of minutes, and its people.
+        self._runs: dict[int, tuple[int, bytes]] = {}
 
     def apply(self, state: SlotState) -> None:
         """Keep a state unless one at a later position is known."""
@@ -105,6 +114,7 @@ class ProjectSlots:
         self.version = self._next_version()
         self._merged.clear()
         self._minutes.clear()
+        self._runs.clear()
 
     def __bool__(self) -> bool:
         return bool(self._states)
@@ -121,6 +131,17 @@ class ProjectSlots:
                 self._minutes[start] = found.with_one_sketch()
         return found
 
+    def people(self, first: int, last: int) -> int:
+        """How many people the slots from `first` to `last` saw, both included."""
+        start, end = minute_at(first + MINUTE_SECONDS - SLOT_SECONDS), minute_at(last + SLOT_SECONDS)
+        if start >= end:
+            return united(_sketches(self.between(first, last))).estimate
+        union = united(_sketches(self.between(first, start - SLOT_SECONDS)))
+        union.merge(self._run(start, end))
+        for sketch in _sketches(self.between(end, last)):
+            union.merge(sketch)
+        return union.estimate
+
     def between(self, first: int, last: int, *, by_minute: bool = True) -> Iterator[Sum]:
         """Sums that together are the slots from `first` to `last`, both included."""
         at = first
@@ -132,6 +153,14 @@ class ProjectSlots:
                 if at in self._states:
                     yield self._slot(at)
                 at += SLOT_SECONDS
+
+    def _run(self, start: int, end: int) -> bytes:
+        """The people of whole minutes, which seldom change once they are over."""
+        known = self._runs.get(end - start)
+        if known is None or known[0] != start:
+            minutes = (self.minute(at) for at in range(start, end, MINUTE_SECONDS))
+            known = self._runs[end - start] = (start, united(_sketches(minutes)).to_bytes())
+        return known[1]
 
     def _slot(self, at: int) -> Sum:
         found = self._merged.get(at)
@@ -146,4 +175,8 @@ class ProjectSlots:
     def _forget_merged(self, slot: int) -> None:
         self.version = self._next_version()
         self._merged.pop(slot, None)
-        self._minutes.pop(minute_at(slot), None)
+        minute = minute_at(slot)
+        self._minutes.pop(minute, None)
+        for length, (start, _) in list(self._runs.items()):
+            if start <= minute < start + length:
+                del self._runs[length]

@@ -1,15 +1,16 @@
 """The merged view of the live topic: what every partition knows of every project, as of now."""
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from msgspec import Struct
 
 from api.live.partitions import Partitions, State
-from api.live.slots import MINUTE_SECONDS, ProjectSlots, Sum, minute_at, people, slot_at, top
+from api.live.slots import MINUTE_SECONDS, ProjectSlots, Sum, minute_at, slot_at, top
 from schemas.instants import format_instant, format_millis
-from schemas.live import SLOT_SECONDS, WINDOW_SECONDS, LiveMessage, PartitionStatus, ProjectTotals, SlotState
+from schemas.live import WINDOW_SECONDS, LiveMessage, PartitionStatus, ProjectTotals, SlotState
 from storage.sketches import LIVE_LG_K, standard_error
 
 DEFAULT_MINUTES = 5
@@ -124,10 +125,11 @@ class LiveView:
         slots = self._projects.get(project) or self._new_slots()
         seconds = self.instant(now) // 1000
         window = Sum()
-        for part in _back(slots, seconds, minutes * MINUTE_SECONDS):
+        last = slot_at(seconds)
+        for part in slots.between(slot_at(seconds - minutes * MINUTE_SECONDS), last):
             window.add(part)
         return Figures(
-            active_users={name: people(_back(slots, seconds, span)) for name, span in _ACTIVE_SECONDS.items()},
+            active_users={name: slots.people(slot_at(seconds - span), last) for name, span in _ACTIVE_SECONDS.items()},
             events=window.event_count,
             pageviews=window.pageviews,
             per_minute=_chart(slots, seconds, max(minutes, _CHART_MINUTES)),
@@ -185,26 +187,23 @@ def partitions_ready(view: LiveView, now: int) -> list[str]:
     return view.partitions.not_ready(now)
 
 
-def _back(slots: ProjectSlots, seconds: int, span: int) -> Iterable[Sum]:
-    return slots.between(slot_at(seconds - span), slot_at(seconds))
-
-
 def _chart(slots: ProjectSlots, seconds: int, minutes: int) -> list[Minute]:
     last = minute_at(seconds)
-    points = []
-    for start in range(last - (minutes - 1) * MINUTE_SECONDS, last + 1, MINUTE_SECONDS):
-        # Of the minute that is not over yet, only what is past: events dated ahead wait for their time.
-        end = min(start + MINUTE_SECONDS - SLOT_SECONDS, slot_at(seconds))
-        parts = list(slots.between(start, end))
-        points.append(
-            Minute(
-                format_instant(start * 1000),
-                sum(part.event_count for part in parts),
-                sum(part.pageviews for part in parts),
-                people(parts),
-            )
-        )
-    return points
+    # Of the minute that is not over yet, only what is past: events dated ahead wait for their time.
+    current = Sum()
+    for part in slots.between(last, slot_at(seconds)):
+        current.add(part)
+    starts = range(last - (minutes - 1) * MINUTE_SECONDS, last, MINUTE_SECONDS)
+    return [*(_point(start, slots.minute(start)) for start in starts), _point(last, current)]
+
+
+def _point(start: int, minute: Sum) -> Minute:
+    return Minute(_label(start), minute.event_count, minute.pageviews, minute.people)
+
+
+@lru_cache(2 * MAX_MINUTES)
+def _label(start: int) -> str:
+    return format_instant(start * 1000)
 
 
 def _counts(counts: dict[str, int]) -> list[Count]:

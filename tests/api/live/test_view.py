@@ -200,6 +200,25 @@ def test_figures_are_those_of_a_plain_count(seen: list[tuple[int, int, int]]) ->
     assert [point.events for point in figures.per_minute] == [minutes[NOW // 60 - back] for back in range(29, -1, -1)]
 
 
+@given(st.lists(st.tuples(st.integers(0, 2400), st.integers(0, 1), st.integers(0, 9)), max_size=30))
+def test_what_is_kept_between_answers_never_differs_from_a_fresh_view(
+    changes: list[tuple[int, int, int]],
+) -> None:
+    """`changes` are slots by seconds ago, partition and person; after each, ten seconds pass."""
+    heard = [status(NOW_MS), status(NOW_MS, partition=1)]
+    view = viewed(*heard)
+    applied: list[LiveMessage] = []
+    for step, (ago, partition, person) in enumerate(changes):
+        now = NOW + 10 * step
+        change = slot(now - ago, partition=partition, position=step, ids=[f"{person}"], events={"click": 1 + step})
+        applied.append(change)
+        view.apply(change)
+        for one in (status(now * 1000), status(now * 1000, partition=1)):
+            view.apply(one)
+        fresh = viewed(*applied, status(now * 1000), status(now * 1000, partition=1))
+        assert view.figures(1, now * 1000, 33) == fresh.figures(1, now * 1000, 33)
+
+
 def test_people_stay_within_the_stated_error() -> None:
     states = [
         slot(
