@@ -52,7 +52,13 @@ def container() -> Iterator[str]:
 
 
 @pytest.fixture
-def own_broker(kafka_server: Artifact, tmp_path: Path) -> Iterator[Broker]:
+def own_directory(tmp_path: Path) -> DataDirectory:
+    """The data directory of `own_broker`; its name is one that would need escaping nearly everywhere."""
+    return DataDirectory(tmp_path / "dätä, with a comma")
+
+
+@pytest.fixture
+def own_broker(kafka_server: Artifact, own_directory: DataDirectory) -> Iterator[Broker]:
     """A private broker that the test may stop, kill and start again."""
-    with running(Broker(DataDirectory(tmp_path / "data"), kafka_server)) as broker:
+    with running(Broker(own_directory, kafka_server)) as broker:
         yield broker

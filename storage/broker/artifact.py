@@ -35,8 +35,8 @@ COORDINATES = (
 LOCK_FILE = Path(__file__).with_name("jgo.lock.toml")
 ALTERNATIVES = "or use another broker: set KAFKA_BOOTSTRAP_SERVERS, or run the one of compose.yaml"
 MINIMUM_JAVA = 17
-# A slow mirror may think for a while before the first byte; below this, fetches failed that a retry would have saved.
-TIMEOUT_SECONDS = 30
+# Long enough for a mirror that fetches the jar itself first; three times this is what a dead network makes one wait.
+TIMEOUT_SECONDS = 15
 # One reset connection among fifty downloads should not end an installation.
 ATTEMPTS = 3
 
@@ -85,7 +85,10 @@ def find_or_fetch(
                 if not _is_verified(home, places):
                     _verify_or_fetch(home, places, progress, repositories)
         except OSError as error:
-            raise BrokerFailed(f"cannot keep the Kafka server in {home}: {_first_line(error)}") from error
+            raise BrokerFailed(
+                f"cannot keep the Kafka server in {home}: {_first_line(error)}: make room or install where you may "
+                f"write, {ALTERNATIVES}"
+            ) from error
     return Artifact(tuple(places.values()), executable)
 
 

@@ -111,7 +111,7 @@ def java_options(heap_mb: int, temporary: Path) -> list[str]:
     """Options of the Java machine."""
     return [
         # Serial GC: 225 MB after load where G1 took 521; a broker of a few partitions has no use for parallel pauses.
-        "-Xms64m",
+        f"-Xms{min(64, heap_mb)}m",
         f"-Xmx{heap_mb}m",
         "-XX:+UseSerialGC",
         # A broker that ran out of memory answers nothing and dies of nothing: end it, so that it is started again.

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import shutil
 import signal
 import socket
@@ -36,7 +37,7 @@ START_SECONDS = 90.0
 # An ordered stop takes under a second; a broker that is still busy then is better killed, which loses nothing.
 STOP_SECONDS = 30.0
 # A broker whose parent was just killed needs a moment to go before its ports are free again.
-LEAVE_SECONDS = 10.0
+LEAVE_SECONDS = 3.0
 # Below this the server fails in its first minute, and says so less clearly than we can.
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 POLL_SECONDS = 0.05
@@ -145,9 +146,8 @@ class Broker:
         assert self._identity is not None
         deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline:
-            code = self.poll()
-            if code is not None:
-                raise BrokerFailed(_explain(self._directory, self._identity, code))
+            if self.poll() is not None:
+                raise BrokerFailed(why_it_ended(self._directory, _output(self._directory)))
             if answering_cluster(self._identity.port) == self._identity.cluster_id:
                 return
             time.sleep(POLL_SECONDS)
@@ -262,11 +262,11 @@ def _port_taken(port: int) -> str:
 def _refuse_full_disk(root: Path) -> None:
     free = shutil.disk_usage(root).free
     if free < LEAST_FREE_BYTES:
-        raise BrokerFailed(_disk_full(root))
+        raise BrokerFailed(_disk_full(root, f"{free // 1024**2} MB left"))
 
 
-def _disk_full(root: Path) -> str:
-    return f"the disk is full: free some space under {root}, name another --data-dir, {ALTERNATIVES}"
+def _disk_full(root: Path, words: str) -> str:
+    return f"the disk is full ({words}): free some space under {root}, name another --data-dir, {ALTERNATIVES}"
 
 
 def _format(directory: DataDirectory, artifact: Artifact, identity: Identity) -> None:
@@ -288,7 +288,7 @@ def _format(directory: DataDirectory, artifact: Artifact, identity: Identity) ->
             check=False,
         )
     if done.returncode != 0:
-        raise BrokerFailed(_explain(directory, identity, done.returncode))
+        raise BrokerFailed(why_it_ended(directory, _output(directory)))
 
 
 def _command(directory: DataDirectory, artifact: Artifact, heap_mb: int) -> list[str]:
@@ -301,7 +301,9 @@ def _classpath(artifact: Artifact) -> str:
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES}
+    kept = {name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES}
+    # Java reads the data directory's name, and words its errors, by the locale: any name, and words we know.
+    return kept | {"LC_ALL": "C.UTF-8"}
 
 
 def _temporary(directory: DataDirectory) -> Path:
@@ -313,20 +315,20 @@ def _output(directory: DataDirectory) -> Path:
     return directory.logs / "broker.out"
 
 
-def _explain(directory: DataDirectory, identity: Identity, code: int) -> str:
-    reason = _reason(_output(directory))
-    if "Address already in use" in reason:
-        taken = identity.port if str(identity.port) in reason else identity.controller_port
-        return _port_taken(taken)
-    if "No space left" in reason or shutil.disk_usage(directory.root).free < LEAST_FREE_BYTES:
-        return _disk_full(directory.root)
-    if "heap" in reason or "reserve enough space" in reason:
+def why_it_ended(directory: DataDirectory, output: Path) -> str:
+    """One line for a server that ended while starting, from what it wrote to its standard streams."""
+    reason = _reason(output)
+    taken = re.search(rf"{HOST}:(\d+): Address already in use", reason)
+    if taken:
+        return _port_taken(int(taken[1]))
+    refused = re.search("No space left on device|Disk quota exceeded|File too large", reason)
+    if refused or shutil.disk_usage(directory.root).free < LEAST_FREE_BYTES:
+        return _disk_full(directory.root, refused[0] if refused else "no space left")
+    if "heap" in reason.lower() or "enough space" in reason:
         advice = "choose another STREAMGAUGE_BROKER_HEAP_MB"
-    elif ".lock" in reason:
-        advice = "another broker uses this data directory, stop it"
     else:
         advice = f"see {directory.logs / 'broker.log'}"
-    return f"the broker ended while starting (exit code {code}): {reason}: {advice}, {ALTERNATIVES}"
+    return f"the broker ended while starting: {reason}; {advice}, {ALTERNATIVES}"
 
 
 def _reason(output: Path) -> str:
@@ -334,7 +336,7 @@ def _reason(output: Path) -> str:
     lines = output.read_text(encoding="utf-8", errors="replace").splitlines()
     telling = [line for line in lines if line.strip() and not line.startswith(("WARNING:", "Error occurred during"))]
     errors = [line.removeprefix("ERROR ") for line in telling if line.startswith("ERROR ")]
-    return (errors or telling or ["it said nothing"])[0].strip()
+    return (errors or telling or ["it said nothing"])[0].strip(" .")
 
 
 def _is_alive(pid: int) -> bool:
