@@ -6,9 +6,10 @@ from typing import NoReturn
 from pydantic import Field
 
 from api.cli.output import Failure, progress
-from storage.broker.artifact import ALTERNATIVES, KAFKA_VERSION, Artifact, find_java, find_or_fetch
+from api.cli.processes import last_line
+from storage.broker.artifact import KAFKA_VERSION, Artifact, find_java, find_or_fetch
 from storage.broker.configuration import DEFAULT_HEAP_MB
-from storage.broker.process import find_running, serve
+from storage.broker.process import find_running, serve, why_it_ended
 from storage.errors import BrokerFailed
 from storage.settings import StorageSettings
 
@@ -55,16 +56,9 @@ def is_up(settings: StorageSettings, pid: int) -> bool:
     return running is not None and running.pid == pid
 
 
-def end_of(output: Path) -> str:
-    """Why a broker ended, from what it said: its first error, since later ones only follow from it."""
-    try:
-        lines = [line.strip() for line in output.read_text(errors="replace").splitlines() if line.strip()]
-    except FileNotFoundError:
-        lines = []
-    ours = next((line for line in lines if line.startswith("streamgauge: ")), None)
-    if ours is not None:  # it never became the server
-        return ours.removeprefix("streamgauge: ")
-    error = next((line for line in lines if line.startswith("ERROR ")), lines[-1] if lines else "it said nothing")
-    return (
-        f"the broker does not start: {error.removeprefix('ERROR ')}; see {output.with_suffix('.log')}, {ALTERNATIVES}"
-    )
+def end_of(settings: StorageSettings, output: Path) -> str:
+    """Why a broker ended, or did not come: one line that says what to do."""
+    line = last_line(output)
+    if line.startswith("streamgauge: "):  # it never became the server
+        return line.removeprefix("streamgauge: ")
+    return why_it_ended(settings.directory, output)

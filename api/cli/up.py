@@ -130,7 +130,7 @@ class _Up:
 
     def _is_broker_up(self, deadline: float) -> bool:
         if self.supervisor.failures("broker") >= _BROKER_ATTEMPTS or time.monotonic() > deadline:
-            raise Failure(embedded.end_of(output_path(self._directory.logs, "broker")))
+            raise Failure(embedded.end_of(self._settings, output_path(self._directory.logs, "broker")))
         return embedded.is_up(self._settings, self.supervisor.members()[0].pid)
 
     def _prepare(self, is_embedded: bool) -> None:

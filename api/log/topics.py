@@ -36,6 +36,8 @@ class TopicPlan:
     partitions: int
     replication: int
     config: Mapping[str, str]
+    # Whether another number of partitions is wrong, or the operator's choice.
+    is_partitions_fixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def topic_plans(settings: StorageSettings, flush_messages: int | None) -> tuple[
     flush = {} if flush_messages is None else {"flush.messages": str(flush_messages)}
     return (
         TopicPlan(settings.kafka_topic, settings.kafka_partitions, replication, EVENTS_TOPIC_CONFIG | safety | flush),
-        TopicPlan(settings.kafka_live_topic, 1, replication, LIVE_TOPIC_CONFIG | safety),
+        TopicPlan(settings.kafka_live_topic, 1, replication, LIVE_TOPIC_CONFIG | safety, True),
     )
 
 
@@ -91,11 +93,13 @@ def ensure_topics(settings: StorageSettings, flush_messages: int | None, wait_se
     lines = []
     for plan in topic_plans(settings, flush_messages):
         if plan.name in known:
+            lines += _shape(plan, known[plan.name])
             lines += [_put_right(admin, difference) for difference in _check(admin, plan)]
         else:
             _create(admin, plan)
             _await_leaders(admin, plan.name)
-            lines.append(f"topic {plan.name}: created with {plan.partitions} partitions")
+            count = f"{plan.partitions} partition" + ("s" if plan.partitions > 1 else "")
+            lines.append(f"topic {plan.name}: created with {count}")
     return lines
 
 
@@ -106,6 +110,7 @@ def check_topics(settings: StorageSettings, flush_messages: int | None) -> list[
     lines = []
     for plan in topic_plans(settings, flush_messages):
         if plan.name in known:
+            lines += _shape(plan, known[plan.name])
             lines += [str(difference) for difference in _check(admin, plan)]
         else:
             lines.append(f"topic {plan.name} is missing")
@@ -194,6 +199,12 @@ def _await_leaders(admin: AdminClient, name: str) -> None:
             return
         time.sleep(0.05)
     raise Unavailable(f"topic {name} was created, but has no leader after {_REQUEST_SECONDS:g} s; see the broker's log")
+
+
+def _shape(plan: TopicPlan, partitions: int) -> list[str]:
+    if not plan.is_partitions_fixed or partitions == plan.partitions:
+        return []
+    return [f"topic {plan.name}: has {partitions} partitions, should have {plan.partitions}; delete it, `up` makes it"]
 
 
 def _check(admin: AdminClient, plan: TopicPlan) -> list[Difference]:
