@@ -17,7 +17,7 @@ from storage.errors import Unavailable
 from storage.metrics import observe
 from storage.query.engine import Cursor, QueryEngine
 from storage.query.events import find_event, list_events
-from storage.query.freshness import LogState, lake_watermark, rollups_cover
+from storage.query.freshness import LogState, Watermark, rollups_cover
 from storage.query.lake import Lake
 from storage.query.planner import Plan, plan, without_rollups
 from storage.query.series import answer_metric
@@ -62,6 +62,7 @@ class Analytics:
         self._finder = finder
         self._flights = SingleFlight()
         self._cache = AnswerCache()
+        self._watermark = Watermark(lake)
 
     async def events(self, question: EventsQuestion) -> Answered[EventsAnswer]:
         """A page of events; raises Problem 503. Pages are not kept, since one may have many megabytes."""
@@ -96,7 +97,7 @@ class Analytics:
 
     def _events(self, cursor: Cursor, question: EventsQuestion) -> Answered[EventsAnswer]:
         started = time.monotonic()
-        watermark = self._watermark(self._log_state())
+        watermark = self._watermark.read(self._log_state())
         answer = list_events(cursor, self._lake, question)
         observe("streamgauge_query_seconds", time.monotonic() - started, plan="list")
         return Answered(answer, watermark)
@@ -105,7 +106,7 @@ class Analytics:
         started = time.monotonic()
         log = self._log_state()
         # Both are read before the rows are: an answer may hold more than its watermark says, never less.
-        watermark = self._watermark(log)
+        watermark = self._watermark.read(log)
         planned = self._plan(question, log)
         versions = self._versions()
         answer: MetricAnswer | None = self._cache.get((question, planned), versions)
@@ -137,6 +138,3 @@ class Analytics:
 
     def _log_state(self) -> LogState | None:
         return log_state(self._log.statuses(), self._partitions())
-
-    def _watermark(self, log: LogState | None) -> int:
-        return 0 if log is None else lake_watermark(self._lake, log)
