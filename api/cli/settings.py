@@ -15,6 +15,7 @@ _CLASSES: Final = (
     ("broker", "api.cli.embedded", "BrokerSettings"),
     ("API", "api.settings", "ApiSettings"),
     ("workers", "processors.settings", "WorkerSettings"),
+    ("maintenance", "storage.maintenance.settings", "MaintenanceSettings"),
 )
 
 

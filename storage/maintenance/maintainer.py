@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 # Four handles are opened each time; a flush makes a file each 5 s at most.
 LOOK_EVERY = timedelta(seconds=5)
+# What a worker heals at its start must not stand as an alarm until the next full audit.
+RECHECK_EVERY = timedelta(minutes=1)
 DAILY = timedelta(days=1)
 WEEKLY = timedelta(days=7)
 # A swap that meets removals or another maintainer is planned again; a writer every few ms must not hold it for ever.
@@ -54,6 +56,7 @@ class Maintainer:
     ) -> None:
         self.lake = lake
         self.is_halted = False
+        self._is_in_doubt = False
         self._merging = merging
         self._retention = retention
         self._resources = resources
@@ -65,12 +68,18 @@ class Maintainer:
         """Everything this process does in turn; publication has a loop of its own."""
         return [
             PeriodicTask("audit", audit_every, lambda _: self._audit("counts")),
+            PeriodicTask("recheck", RECHECK_EVERY, self.recheck),
             PeriodicTask("merge", LOOK_EVERY, self.merge_due),
             PeriodicTask("expire", timedelta(hours=1), self.expire_due),
             PeriodicTask("rebuild", audit_every, self.rebuild_due),
             PeriodicTask("vacuum", DAILY, self.vacuum_all, is_remembered=True),
             PeriodicTask("scan", WEEKLY, lambda _: self._audit("scan"), is_remembered=True),
         ]
+
+    def recheck(self, now: datetime) -> None:
+        """Audit again soon while the last one failed."""
+        if self._is_in_doubt:
+            self._audit("counts")
 
     def sync_all(self) -> None:
         """Bring what is there to disk, a table that was just created too. Raises NotDurable."""
@@ -182,10 +191,11 @@ class Maintainer:
             result = audit(self.lake, depth)
         if depth != "totals" or not result.is_ok:  # totals alone cannot clear what a full audit found
             metrics.gauge("streamgauge_audit_mismatch", 0 if result.is_ok else 1)
+            self._is_in_doubt = not result.is_ok
         if not result.is_ok:
             metrics.count("streamgauge_alarms_total", kind="audit")
             log.error("the lake does not add up", extra={"failures": result.failures})
-        if result.must_stop != self.is_halted:
+        if result.must_stop != self.is_halted and (result.must_stop or depth != "totals"):
             self.is_halted = result.must_stop
             log.warning("maintenance %s", "stopped until the lake adds up" if self.is_halted else "goes on")
 

@@ -19,7 +19,8 @@ class MergePolicy:
     flushed_age: timedelta = timedelta(minutes=5)
     small_files: int = 200  # over all dates
     wide_dates: int = 64  # late data or a back-fill: a file for each date and flush
-    wide_age: timedelta = timedelta(seconds=30)
+    wide_age: timedelta = timedelta(seconds=30)  # sooner, and each flush of a back-fill would be merged by itself
+    wide_files: int = 2000
     closed_after: timedelta = timedelta(hours=1)  # after midnight UTC: late clients, waiting batches
     quiet: timedelta = timedelta(minutes=10)
     batch_bytes: int = 64 * MEGABYTE  # several small dates share one commit up to here
@@ -64,8 +65,9 @@ def _due_dates(dates: dict[date, list[LiveFile]], now: datetime, policy: MergePo
     """Dates whose small files are merged now, most files first."""
     small = {day: _small(files, policy) for day, files in dates.items()}
     mergeable = {day: files for day, files in small.items() if len(files) > 1}
-    is_crowded = sum(map(len, mergeable.values())) > policy.small_files
-    patience = policy.wide_age if len(mergeable) > policy.wide_dates else policy.flushed_age
+    is_wide = len(mergeable) > policy.wide_dates
+    patience, bound = (policy.wide_age, policy.wide_files) if is_wide else (policy.flushed_age, policy.small_files)
+    is_crowded = sum(map(len, mergeable.values())) > bound
     due = [
         day
         for day, files in mergeable.items()

@@ -11,7 +11,9 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 
 from schemas.deadletters import DeadLetter
 from storage.lake.audit import REMOVED, audit
+from storage.lake.commit import Span
 from storage.lake.durability import NotDurable, SyncedVersions
+from storage.lake.rollups import catch_up, stored_rows
 from storage.lake.tables import TableName, table_uri
 from storage.maintenance.files import live_files
 from storage.maintenance.maintainer import Maintainer
@@ -209,6 +211,32 @@ def test_maintenance_stops_while_rows_are_doubled_and_goes_on_after(tmp_path: Pa
 
     _table(lake).restore(whole)
     audit_task.run(LATER)
+    assert not maintainer.is_halted
+
+
+def test_a_failed_audit_is_repeated_soon_and_a_clean_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("storage.lake.audit._PAUSE_SECONDS", 0.0)
+    lake = make_lake(tmp_path)
+    writer = Writer(lake)
+    writer.append(writer.rows(2), rolled_up=False)
+    maintainer = _maintainer(lake)
+    first, again = maintainer.tasks(timedelta(hours=1))[:2]
+
+    again.run(LATER)
+    assert caplog.text == "", "nothing is in doubt yet"
+    first.run(LATER)
+    again.run(LATER)
+    assert caplog.text.count("the lake does not add up") == 2
+    rows = stored_rows(writer.events, 0, 0, 2)
+    assert catch_up(writer.rollups, writer.events, {0: Span(None, 2)}, rows) is None
+    again.run(LATER)
+    caplog.clear()
+    writer.append(writer.rows(2), rolled_up=False)
+    again.run(LATER)
+
+    assert caplog.text == ""
     assert not maintainer.is_halted
 
 

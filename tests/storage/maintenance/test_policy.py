@@ -54,6 +54,8 @@ HOUR = timedelta(hours=1)
         pytest.param(
             [f for n in range(64) for f in _files(2, _days_ago(n), age=timedelta(seconds=30))], 0, id="not that wide"
         ),
+        pytest.param([f for n in range(365) for f in _files(2, _days_ago(n))], 0, id="a back-fill gets half a minute"),
+        pytest.param([f for n in range(365) for f in _files(6, _days_ago(n))], 996, id="a fast back-fill does not"),
     ],
 )
 def test_small_files_are_merged_when_due(files: list[LiveFile], merged: int) -> None:

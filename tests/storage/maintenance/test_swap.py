@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage.errors import LakeBroken
-from storage.lake.audit import REMOVED
+from storage.lake.audit import REMOVED, audit
 from storage.lake.columns import rows_table
 from storage.lake.snapshot import TableReader, read
 from storage.lake.tables import TABLES, TableName, table_uri
@@ -381,6 +381,33 @@ def test_a_crash_between_files_and_commit_leaves_only_orphans(tmp_path: Path) ->
     writer.append(writer.rows(2))
     _merge(_table(lake))
     assert keys(lake) == offsets(0, 22)
+
+
+def _swap_for_ever(lake: Path) -> None:
+    while True:
+        try:
+            _merge(_table(lake))
+        except SwapRefused:
+            continue
+
+
+def test_kills_at_any_moment_leave_a_lake_that_adds_up_and_goes_on(tmp_path: Path) -> None:
+    lake, writer = _filled(tmp_path)
+    spawn = multiprocessing.get_context("spawn")
+    for _ in range(3):
+        before = _table(lake).transaction_version(MAINTAIN) or 0
+        child = spawn.Process(target=_swap_for_ever, args=(lake,))
+        child.start()
+        while (_table(lake).transaction_version(MAINTAIN) or 0) < before + 5:
+            writer.append(writer.rows(1))
+        child.kill()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+
+    assert keys(lake) == offsets(0, writer.next)
+    assert audit(lake, "scan").failures == []
+    _merge(_table(lake))
+    assert len(live_files(_table(lake))) == 1
 
 
 class _Lost:
