@@ -63,3 +63,4 @@ lock: $(VENV)/.dev ## Pin all dependencies anew (versions and hashes, no address
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --output-file requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --extra demo --extra dev --no-emit-package pandas \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --output-file requirements-dev.lock
+	@$(BIN)/python -m storage.broker.artifact  # the Kafka server's jars

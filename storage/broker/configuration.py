@@ -156,7 +156,7 @@ share.coordinator.state.topic.num.partitions=4
 group.initial.rebalance.delay.ms=0
 # After a kill -9 the controller refuses the new broker until the old one's session is over: 9 s by default. A pause
 # longer than this only makes the one broker register again.
-broker.session.timeout.ms=2000
+broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 # A mistyped name is an error, not an empty topic; `up` creates the topics with their own settings.
 auto.create.topics.enable=false

@@ -1,6 +1,7 @@
 """The server's process: format its disk once, start it, believe it when it answers, stop it in order."""
 
 import ctypes
+import errno
 import os
 import re
 import shutil
@@ -195,7 +196,11 @@ def prepare(directory: DataDirectory, artifact: Artifact, port: int | None) -> I
         if formatted_cluster_id(directory.kafka) is None:
             _format(directory, artifact, identity)
     except OSError as error:
-        raise BrokerFailed(f"the broker cannot use {directory.root}: {error}: {ALTERNATIVES}") from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise BrokerFailed(_disk_full(directory.root, os.strerror(error.errno))) from error
+        raise BrokerFailed(
+            f"the broker cannot use {directory.root}: {error}: put it right or name another --data-dir, {ALTERNATIVES}"
+        ) from error
     return identity
 
 
