@@ -15,7 +15,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from api.analytics.opening import open_analytics
 from api.auth.keys import KeyResolver, ProjectFinder
+from api.dependencies import Access
 from api.errors import CODES, Problem, problem_body
 from api.health import health_router, lake_check, metrics_page
 from api.ingest.countries import Countries
@@ -26,12 +28,14 @@ from api.ingest.sender import Sender
 from api.ingest.tally import Tally
 from api.ingest.visitor import SaltStore
 from api.live.consumer import LiveFeed, LiveSource
+from api.live.recent import RecentEvents
 from api.live.view import LiveView, partitions_ready
 from api.log.coalescer import Budget
 from api.log.disk import is_embedded, watch_disk
 from api.log.live import LiveReader
 from api.log.producer import MESSAGE_TIMEOUT_SECONDS, KafkaProducer, LogProducer
 from api.middleware import NATIVE_MOUNTS, NativeSurface
+from api.routes import events, metrics
 from api.routes.realtime import RealtimeLane
 from api.services import Services
 from api.settings import ApiSettings
@@ -70,6 +74,9 @@ def assemble(
     if producer is None:
         producer = KafkaProducer(settings.librdkafka(), settings.kafka_topic, settings.in_flight_bytes)
         live_source = live_source or LiveReader(settings.librdkafka(), settings.kafka_live_topic)
+    partitions = partial(_partitions, producer)
+    live = LiveView(partitions)
+    analytics = open_analytics(settings, live, partitions)
     tally = Tally()
     budget = Budget(settings.in_flight_events, settings.in_flight_bytes)
     salts = SaltStore(settings.directory.run)
@@ -86,8 +93,10 @@ def assemble(
         sender=Sender(salts, countries, settings.trusted_proxies),
         tally=tally,
         refusals=Refusals(settings.directory.logs),
-        live=LiveView(partial(_partitions, producer)),
+        live=live,
+        analytics=analytics,
         live_source=live_source,
+        recent=RecentEvents(analytics.newest),
     )
 
 
@@ -124,7 +133,11 @@ def _partitions(producer: LogProducer) -> int:
 
 def _native_routers(held: Services) -> list[APIRouter]:
     """The routes of the native surface, which are mounted at each of its prefixes."""
-    return []
+    access = Access(held.keys, held.find_project)
+    return [
+        events.create_router(held.analytics, access),
+        metrics.create_router(held.analytics, access),
+    ]
 
 
 @contextlib.asynccontextmanager
@@ -134,6 +147,7 @@ async def _lifespan(held: Services, _: FastAPI) -> AsyncIterator[None]:
             stack.callback(held.metadata.close)
         if held.countries is not None:
             stack.callback(held.countries.close)
+        stack.push_async_callback(asyncio.to_thread, held.analytics.close)
         stack.callback(held.refusals.close)
         await held.producer.start()
         held.door.open()

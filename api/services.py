@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from api.analytics.answering import Analytics
 from api.auth.keys import KeyResolver, ProjectFinder
 from api.health import Readiness
 from api.ingest.countries import Countries
@@ -35,6 +36,7 @@ class Services:
     tally: Tally
     refusals: Refusals
     live: LiveView
+    analytics: Analytics
     live_source: LiveSource | None = None
     recent: RecentEvents | None = None
     readiness: Readiness = field(default_factory=Readiness)
