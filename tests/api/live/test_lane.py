@@ -10,8 +10,10 @@ import httpx
 import pytest
 from starlette.types import Message
 
+from api.live.recent import RecentEvents
 from api.live.view import LiveView
 from api.routes.realtime import RealtimeLane
+from schemas.answers import EventItem, raw_json
 from schemas.projects import Dialect, Key, Scope
 from tests.api.live.messages import slot, status, totals
 from tests.api.live.servers import READ, Running, running
@@ -267,6 +269,24 @@ def test_before_the_topic_is_read_there_are_no_figures_and_the_system_is_not_rea
         app.source.give(status(now_ms() + 1, advanced_at=now_ms() - 60_000))
         wait_until(lambda: httpx.get(f"{app.url}/health/ready").status_code == 503)
         assert "has not advanced for" in httpx.get(f"{app.url}/health/ready").json()["reasons"][0]
+
+
+def test_the_newest_events_come_from_the_lake(tmp_path: Path) -> None:
+    async def load(project: int) -> list[EventItem]:
+        return [EventItem("evt_1", "click", raw_json('{"a":1}'), "u1", "2027-01-15T08:00:00Z", "api")]
+
+    with running(tmp_path, RecentEvents(load)) as app:
+        app.source.end()
+        assert get(app).json()["recent"] == [
+            {
+                "eventId": "evt_1",
+                "event": "click",
+                "properties": {"a": 1},
+                "userId": "u1",
+                "timestamp": "2027-01-15T08:00:00Z",
+                "source": "api",
+            }
+        ]
 
 
 def test_a_root_path_is_part_of_the_path(tmp_path: Path) -> None:
