@@ -45,9 +45,11 @@ def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @contextmanager
 def container() -> Iterator[str]:
     """Kafka in a container; asked for by name, so a machine without Docker is an error here and no skip."""
-    from testcontainers.kafka import KafkaContainer  # imports Docker's client, which a plain run has no use for
+    from testcontainers.community.kafka import (
+        KafkaContainer,
+    )  # imports Docker's client, which a plain run has no use for
 
-    with KafkaContainer("apache/kafka:4.3.1") as server:
+    with KafkaContainer().with_kraft() as server:
         yield server.get_bootstrap_server()
 
 
