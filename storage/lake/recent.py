@@ -11,12 +11,18 @@ from storage.lake.commit import FencedTable
 
 
 def dead_letter_keys(dead_letters: FencedTable, partition: int, start: int) -> frozenset[tuple[int, int]]:
-    """(offset, index) of the dead letters of a partition at and above `start`."""
+    """(offset, index) of the dead letters that this chain has of a partition at and above `start`."""
+    end = dead_letters.position(partition) or 0
+    if end <= start:
+        return frozenset()  # what lies at these offsets is of an older log, and binds nobody
     pinned = snapshot.snapshot_of(
         dead_letters.table, "dead_letters", f"kafka_partition = {partition} AND kafka_offset >= {start}"
     )
     table = snapshot.read(
-        pinned, "kafka_offset, record_index", "kafka_partition = ? AND kafka_offset >= ?", [partition, start]
+        pinned,
+        "kafka_offset, record_index",
+        "kafka_partition = ? AND kafka_offset >= ? AND kafka_offset < ?",
+        [partition, start, end],
     )
     return frozenset(zip(table["kafka_offset"].to_pylist(), table["record_index"].to_pylist(), strict=True))
 

@@ -24,6 +24,7 @@ def test_dead_letter_keys_are_those_of_the_partition_from_an_offset_on(tmp_path:
     assert recent.dead_letter_keys(table, 0, 5) == {(5, 0), (5, 3), (9, -1)}
     assert recent.dead_letter_keys(table, 1, 0) == {(7, 0)}
     assert recent.dead_letter_keys(table, 2, 0) == frozenset()
+    assert recent.dead_letter_keys(FencedTable(tmp_path / "lake", "dead_letters", "cluster/new"), 0, 0) == frozenset()
 
 
 def _received(offset: int, seconds: int) -> Row:
