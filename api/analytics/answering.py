@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Generic, Protocol, TypeVar
@@ -24,6 +25,9 @@ from storage.query.series import answer_metric
 
 T = TypeVar("T")
 
+# A search takes 70 ms of waiting and has a connection of its own; those beyond the line would only time out in it.
+_SEARCH_THREADS = 4
+_MOST_SEARCHES = 64
 _NEWEST = 10
 _NEWEST_RANGE = timedelta(hours=1)
 
@@ -63,18 +67,20 @@ class Analytics:
         self._flights = SingleFlight()
         self._cache = AnswerCache()
         self._watermark = Watermark(lake)
+        self._searches = ThreadPoolExecutor(_SEARCH_THREADS, thread_name_prefix="log-search")
+        self._searching = 0
 
     async def events(self, question: EventsQuestion) -> Answered[EventsAnswer]:
         """A page of events; raises Problem 503. Pages are not kept, since one may have many megabytes."""
-        return await self._ask(question, lambda cursor: self._events(cursor, question))
+        return await self._ask(question, lambda: self._work(lambda cursor: self._events(cursor, question)))
 
     async def metric(self, question: MetricQuestion) -> Answered[MetricAnswer]:
         """A series; raises Problem 503."""
-        return await self._ask(question, lambda cursor: self._metric(cursor, question))
+        return await self._ask(question, lambda: self._work(lambda cursor: self._metric(cursor, question)))
 
     async def event(self, project: int, event_id: str) -> EventDetail | None:
         """One event, in the lake or still in the log; raises Problem 503."""
-        return await self._ask((project, event_id), lambda cursor: self._event(cursor, project, event_id))
+        return await self._ask((project, event_id), lambda: self._search(project, event_id))
 
     async def newest(self, project: int) -> Sequence[EventItem]:
         """The newest events of the last hour, for the realtime answer; raises Problem 503."""
@@ -85,15 +91,30 @@ class Analytics:
     def close(self) -> None:
         """Wait for running questions, turn away waiting ones, close the database. Blocks."""
         self._engine.close()
+        self._searches.shutdown(cancel_futures=True)
 
-    async def _ask(self, key: EventsQuestion | MetricQuestion | tuple[int, str], work: Callable[[Cursor], T]) -> T:
-        async def start() -> T:
-            return await asyncio.wrap_future(self._engine.submit(work))
-
+    async def _ask(self, key: Hashable, start: Callable[[], Awaitable[T]]) -> T:
         try:
             return await self._flights.run(key, start)
         except Unavailable as error:
             raise unavailable(f"The question cannot be answered now: {error}") from error
+
+    async def _work(self, work: Callable[[Cursor], T]) -> T:
+        return await asyncio.wrap_future(self._engine.submit(work))
+
+    async def _search(self, project: int, event_id: str) -> EventDetail | None:
+        positions, found = await self._work(lambda cursor: self._stored_event(cursor, project, event_id))
+        if found is not None or self._finder is None:
+            return found
+        if self._searching == _MOST_SEARCHES:
+            raise Unavailable("too many events are looked for at once, try again in a moment")
+        self._searching += 1
+        try:
+            # Not in the engine's threads: a search mostly waits for the broker.
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._searches, self._finder.find, project, event_id, positions)
+        finally:
+            self._searching -= 1
 
     def _events(self, cursor: Cursor, question: EventsQuestion) -> Answered[EventsAnswer]:
         started = time.monotonic()
@@ -116,15 +137,11 @@ class Analytics:
             observe("streamgauge_query_seconds", time.monotonic() - started, plan=answer.plan)
         return Answered(answer, watermark)
 
-    def _event(self, cursor: Cursor, project: int, event_id: str) -> EventDetail | None:
+    def _stored_event(self, cursor: Cursor, project: int, event_id: str) -> tuple[dict[int, int], EventDetail | None]:
         log = self._log_state()
-        reader = self._lake.reader("events")
         # Before the lake is searched, so that no event falls between lake and log.
-        positions = reader.positions(log.chain, range(log.partitions)) if log is not None else {}
-        found = find_event(cursor, self._lake, project, event_id)
-        if found is None and self._finder is not None:
-            found = self._finder.find(project, event_id, positions)
-        return found
+        positions = {} if log is None else self._lake.reader("events").positions(log.chain, range(log.partitions))
+        return positions, find_event(cursor, self._lake, project, event_id)
 
     def _plan(self, question: MetricQuestion, log: LogState | None) -> Plan:
         planned = plan(question)

@@ -14,7 +14,7 @@ from storage.errors import Unavailable
 _ANSWER_SECONDS = 5.0
 # The lake is a flush behind the log (5 s); a worker that is down for long leaves more than can be searched.
 FIND_SECONDS = 5.0
-_BATCH = 500
+_POLL_SECONDS = 0.1
 
 
 class LogReader:
@@ -52,10 +52,12 @@ class LogReader:
             ends = {partition: self._end(consumer, partition) for partition in partitions}
             consumer.assign([TopicPartition(self._topic, partition, ends[partition]) for partition in partitions])
             while True:
-                for message in consumer.consume(_BATCH, poll_seconds):
-                    if (record := _record(message)) is not None:
-                        yield from logged_events(record)
-                yield None
+                message = consumer.poll(poll_seconds)
+                record = None if message is None else _record(message)
+                if record is None:
+                    yield None
+                else:
+                    yield from logged_events(record)
 
     @contextmanager
     def _consumer(self) -> Iterator[Consumer]:
@@ -88,16 +90,15 @@ class LogReader:
                 raise Unavailable(
                     "the log is too long to be searched now; the event is answered once it is in the lake"
                 )
-            for message in consumer.consume(_BATCH, 0.1):
-                partition = message.partition()
-                record = _record(message)
-                if record is None:
-                    # The end of the partition: what was below it when we began is read.
-                    left.discard(-1 if partition is None else partition)
-                    continue
-                yield record
-                if record.offset + 1 >= ends[record.partition]:
-                    left.discard(record.partition)
+            if (message := consumer.poll(_POLL_SECONDS)) is None:
+                continue
+            if (record := _record(message)) is None:
+                # The end of the partition: what was below it when we began is read.
+                left.discard(message.partition() or 0)
+                continue
+            yield record
+            if record.offset + 1 >= ends[record.partition]:
+                left.discard(record.partition)
 
 
 def _record(message: Message) -> LogRecord | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from api.analytics.log_state import SilentLog, log_state
 from api.analytics.opening import open_analytics
 from api.errors import Problem
 from api.settings import ApiSettings
+from schemas.answers import EventDetail
 from schemas.live import PartitionStatus
 from schemas.questions import EventsQuestion
 from schemas.windows import TimeRange
@@ -54,6 +56,42 @@ def test_full_engine_is_a_503_that_says_when_to_come_back(tmp_path: Path) -> Non
     analytics.close()
     assert caught.value.status == 503
     assert caught.value.headers[0][0] == b"retry-after"
+
+
+class SlowFinder:
+    """A log that answers when it is let, and counts who asked."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.asked: list[str] = []
+
+    def find(self, project: int, event_id: str, positions: Mapping[int, int]) -> EventDetail | None:
+        self.asked.append(event_id)
+        self.gate.wait(10)
+        return EventDetail(event_id, "in_log", 0, 0)
+
+
+def test_searches_of_the_log_hold_up_no_question_and_are_bounded(tmp_path: Path) -> None:
+    writer = LakeWriter(tmp_path / "lake")
+    finder = SlowFinder()
+    engine = QueryEngine(writer.place, EnginePolicy(threads=1, waiting=100))
+    analytics = Analytics(engine, Lake(writer.place), SilentLog(), lambda: 0, finder)
+
+    async def main() -> list[EventDetail | BaseException | None]:
+        searches = [asyncio.create_task(analytics.event(1, f"{number % 65}")) for number in range(100)]
+        # Answered while every search waits.
+        await analytics.events(EventsQuestion(1, TimeRange(NOW, NOW)))
+        while not any(search.done() for search in searches):
+            await asyncio.sleep(0.01)
+        finder.gate.set()
+        return await asyncio.gather(*searches, return_exceptions=True)
+
+    results = asyncio.run(main())
+    analytics.close()
+    refused = [result for result in results if isinstance(result, Problem)]
+    assert {problem.status for problem in refused} == {503}
+    assert len(refused) == 1
+    assert len(finder.asked) == 64  # the same id is looked for once
 
 
 def test_log_state_is_that_of_the_chain_heard_last() -> None:
