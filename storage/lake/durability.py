@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,9 @@ from storage.lake.deltalog import DeltaLog, Entry, LoggedFile, TornEntry
 from storage.lake.tables import TABLES, table_uri, transactions
 
 NOTHING_SYNCED = -1
+# A barrier follows every commit, so a table whose last barrier is unknown is either as young as this, or a
+# copy. A young one is returned to a whole version and read again from the log; of a copy nothing is dropped.
+YOUNG_VERSIONS = 20
 
 
 class NotDurable(OSError):
@@ -118,7 +121,7 @@ class Barrier:
         paths += [self._log.checkpoint_path(number) for number in range(known + 1, version + 1)]
         paths.append(self._log.pointer)
         for path in paths:
-            if path.exists():
+            with suppress(FileNotFoundError):  # most versions have no checkpoint, and old entries are cleaned up
                 sync_file(path)
         sync_file(self._log.directory)
 
@@ -188,12 +191,18 @@ class _TableCheck:
             return [self._discard(log)]
         if good is None:
             raise LakeBroken(f"{self.table.name}: version {versions[0]} of its log is torn; restore a backup")
-        done = self._cut_entries(log, [version for version in versions if version > good])
+        torn = [version for version in versions if version > good]
+        if torn and self._is_copy(known, torn[-1]):
+            raise LakeBroken(f"{self.table.name}: version {torn[0]} of its log is torn; restore a backup")
+        done = self._cut_entries(log, torn)
         done += self._cut_checkpoints(log, known, good)
         done += self._return_to_whole_version(log, known, good)
         synced.reset(self.table.name, min(known, good))
         Barrier(self.table, synced.path).sync(log.versions()[-1])
         return done
+
+    def _is_copy(self, known: int, head: int) -> bool:
+        return known == NOTHING_SYNCED and head >= YOUNG_VERSIONS
 
     def _discard(self, log: DeltaLog) -> str:
         """A table whose creation was torn holds nothing: it is made again."""
@@ -234,6 +243,11 @@ class _TableCheck:
             raise LakeBroken(f"{self.table.name}: no version has all its files; restore a backup")
         if target == head:
             return []
+        if self._is_copy(known, head):
+            raise LakeBroken(
+                f"{self.table.name}: files of version {head} are lost or damaged; restore a backup,"
+                f" or go back to the newest whole version with `streamgauge lake restore {target}`"
+            )
         # A position that did not exist yet goes to 0: the log is read again from its start.
         positions = dict.fromkeys(log.transactions(head), 0) | log.transactions(target)
         restore_version(self.table, target, positions)

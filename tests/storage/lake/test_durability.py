@@ -148,6 +148,47 @@ def test_boot_check_needs_a_person_when_no_version_is_whole(tmp_path: Path) -> N
         boot_check(lake, tmp_path / "run")
 
 
+@pytest.mark.parametrize("torn", ["file", "entry"])
+def test_boot_check_drops_nothing_of_a_damaged_copy(tmp_path: Path, torn: str) -> None:
+    lake = make_lake(tmp_path)
+    (tmp_path / "run").mkdir()
+    writer = Writer(lake)
+    for _ in range(durability.YOUNG_VERSIONS):
+        writer.append(writer.rows(1), rolled_up=False)
+    log = DeltaLog(lake / "events")
+    victim = lake / "events" / log.entry(15).added[0].path if torn == "file" else log.entry_path(15)
+    _damage(victim, "zeros")
+
+    with pytest.raises(LakeBroken, match="lake restore 14" if torn == "file" else "restore a backup"):
+        boot_check(lake, tmp_path / "run")
+
+    assert log.versions() == list(range(durability.YOUNG_VERSIONS + 1))
+
+
+def test_boot_check_looks_at_every_live_file_when_entries_were_cleaned_up(tmp_path: Path) -> None:
+    lake = make_lake(tmp_path)
+    (tmp_path / "run").mkdir()
+    writer = Writer(lake)
+    for _ in range(4):
+        writer.append(writer.rows(2), rolled_up=False)
+    log = DeltaLog(lake / "events")
+    oldest, newest = (lake / "events" / log.entry(version).added[0].path for version in (1, 4))
+    DeltaTable(table_uri(lake, "events"), version=3).create_checkpoint()
+    for version in range(3):
+        log.entry_path(version).unlink()
+    assert boot_check(lake, tmp_path / "run") == []
+
+    (tmp_path / "run" / "synced.json").unlink()
+    _damage(newest, "half")
+    assert "restored version 3" in boot_check(lake, tmp_path / "run")[0]
+    assert keys(lake) == offsets(0, 6)
+
+    (tmp_path / "run" / "synced.json").unlink()
+    _damage(oldest, "half")
+    with pytest.raises(LakeBroken, match="events: "):
+        boot_check(lake, tmp_path / "run")
+
+
 def test_boot_check_makes_way_for_a_table_whose_creation_was_torn(tmp_path: Path) -> None:
     lake = make_lake(tmp_path)
     (tmp_path / "run").mkdir()
@@ -186,6 +227,7 @@ class _Disk:
     def sync_file(self, path: Path) -> None:
         if self.failing and self.failing in path.name:
             raise OSError(5, "Input/output error", str(path))
+        path.stat()  # as the real one, it needs something to be there
         self.synced.append(path)
 
 
