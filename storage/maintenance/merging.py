@@ -94,6 +94,7 @@ def _configure(connection: duckdb.DuckDBPyConnection, resources: Resources) -> N
     connection.execute(f"SET threads = {resources.threads}")
     connection.execute(f"SET memory_limit = '{resources.memory_mb}MB'")
     if resources.scratch:
+        resources.scratch.mkdir(parents=True, exist_ok=True)
         connection.execute(f"SET temp_directory = '{str(resources.scratch).replace(chr(39), chr(39) * 2)}'")
 
 

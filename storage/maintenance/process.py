@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from deltalake.exceptions import DeltaError
@@ -16,6 +16,7 @@ from storage.lake.publication import Publisher
 from storage.maintenance.maintainer import Maintainer
 from storage.maintenance.schedule import Schedule
 from storage.maintenance.settings import MaintenanceSettings
+from storage.maintenance.vacuum import sweep_scratch
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def loops(settings: MaintenanceSettings) -> list[Loop]:
     return [Publisher(settings.directory.lake, settings.lake_shown_as, settings.lake_group_readable).run]
 
 
-def run(settings: MaintenanceSettings, name: str, extra: Sequence[Loop] | None = None) -> None:
+def run(settings: MaintenanceSettings, name: str) -> None:
     """Maintain the lake until SIGTERM. Raises NotDurable when the disk failed, LakeBroken without a lake."""
     directory = settings.directory
     stop = threading.Event()
@@ -47,9 +48,10 @@ def run(settings: MaintenanceSettings, name: str, extra: Sequence[Loop] | None =
     )
     schedule = Schedule(maintainer.tasks(timedelta(seconds=settings.audit_seconds)), directory.run / "maintenance.json")
     maintainer.sync_all()
+    sweep_scratch(settings.scratch)
     threads = [
         threading.Thread(target=loop, args=(stop,), name=f"loop-{number}", daemon=True)
-        for number, loop in enumerate(loops(settings) if extra is None else extra)
+        for number, loop in enumerate(loops(settings))
     ]
     for thread in threads:
         thread.start()

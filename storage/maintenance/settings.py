@@ -1,6 +1,8 @@
 """Settings of the maintenance process."""
 
+import os
 from datetime import timedelta
+from pathlib import Path
 
 from pydantic import Field
 
@@ -36,5 +38,10 @@ class MaintenanceSettings(StorageSettings):
         return RetentionPolicy(self.retention_days, self.retention_bytes, self.dead_letter_days)
 
     @property
+    def scratch(self) -> Path:
+        """Where sorts go that outgrow their memory: one directory below for each process."""
+        return self.directory.run / "merging"
+
+    @property
     def resources(self) -> Resources:
-        return Resources(memory_mb=self.merge_memory_mb, scratch=self.directory.run / "merging")
+        return Resources(memory_mb=self.merge_memory_mb, scratch=self.scratch / str(os.getpid()))

@@ -1,5 +1,7 @@
 """Files that no version within the retention names leave the disk, and what killed writers left behind."""
 
+import os
+import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -33,3 +35,20 @@ def sweep(table: Path, now: datetime) -> int:
         except FileNotFoundError:  # its writer has just renamed it
             continue
     return swept
+
+
+def sweep_scratch(place: Path) -> None:
+    """Remove what the sorts of dead processes left; each has a directory named by its pid."""
+    for left in place.glob("*"):
+        if not (left.name.isdecimal() and _is_alive(int(left.name))):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True

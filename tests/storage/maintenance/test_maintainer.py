@@ -1,6 +1,7 @@
 """The tasks of maintenance on a real lake: merging, retention, rebuilding, vacuum, and when they must not go on."""
 
 import os
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -20,8 +21,8 @@ from storage.maintenance.maintainer import Maintainer
 from storage.maintenance.merging import Resources
 from storage.maintenance.policy import MergePolicy, RetentionPolicy
 from storage.maintenance.rebuilding import rebuild_rollups
-from storage.maintenance.swap import MAINTAIN
-from storage.maintenance.vacuum import sweep, vacuum
+from storage.maintenance.swap import MAINTAIN, merge
+from storage.maintenance.vacuum import sweep, sweep_scratch, vacuum
 from tests.storage.lakes import DAY, NOON, Writer, arrow, days, event_row, keys, make_lake, offsets
 
 LATER = datetime.now(UTC) + timedelta(days=1)
@@ -301,6 +302,31 @@ def test_sweep_removes_temporaries_of_writers_that_died_long_ago(tmp_path: Path)
     assert sweep(tmp_path, now) == 1
 
     assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_scratch_of_dead_processes_goes_and_that_of_living_ones_stays(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as dead:
+        dead.wait()
+    for name in (str(dead.pid), str(os.getpid()), "1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "sort.tmp").touch()
+
+    sweep_scratch(tmp_path)
+
+    assert {path.name for path in tmp_path.iterdir()} == {str(os.getpid()), "1"}
+
+
+def test_a_merge_makes_the_directory_for_what_outgrows_its_memory(tmp_path: Path) -> None:
+    lake = make_lake(tmp_path)
+    writer = Writer(lake)
+    for _ in range(3):
+        writer.append(writer.rows(4))
+    table = _table(lake)
+
+    merge(table, "events", live_files(table), LATER, Resources(scratch=tmp_path / "it's" / "here"))
+
+    assert (tmp_path / "it's" / "here").is_dir()
+    assert keys(lake) == offsets(0, 12)
 
 
 def test_all_tasks_run_beside_a_writer_and_the_lake_adds_up(tmp_path: Path) -> None:
