@@ -40,7 +40,6 @@ class LoggedEvent:
     def detail(self) -> EventDetail:
         """The event as `GET /events/{eventId}` shows it."""
         event = self.event
-        timestamp = self.received if event.timestamp is None else parse_instant(event.timestamp)
         return EventDetail(
             event_id=self.event_id or "",
             state="in_log",
@@ -50,12 +49,21 @@ class LoggedEvent:
             event=event.event,
             properties=msgspec.Raw(msgspec.json.encode(event.properties or {})),
             user_id=event.user_id or None,
-            timestamp=format_instant(timestamp),
+            timestamp=self._timestamp(),
             source=event.source or self.source,
             session_id=event.session_id or None,
             context=None if event.context is None else raw_json(msgspec.json.encode(event.context).decode()),
             received_at=format_millis(self.received),
         )
+
+    def _timestamp(self) -> str | None:
+        if self.event.timestamp is None:
+            return format_instant(self.received)
+        try:
+            return format_instant(parse_instant(self.event.timestamp))
+        except (ValueError, OverflowError):
+            # A foreign producer's: the workers will make a dead letter of it.
+            return None
 
 
 def header_format(headers: Iterable[tuple[str, str | bytes | None]]) -> str | None:

@@ -65,6 +65,12 @@ def test_detail_of_an_event_in_the_log() -> None:
     }
 
 
+def test_detail_of_a_foreign_event_whose_time_is_none() -> None:
+    value = b'{"event":"a","projectId":1,"eventId":"x","timestamp":"soon"}'
+    [logged] = logged_events(_record(value, None))
+    assert logged.detail().timestamp is None
+
+
 def test_format_is_what_the_headers_say() -> None:
     headers: list[tuple[str, str | bytes | None]] = [*record_headers(1, "door")]
     assert header_format(headers) == "1"
