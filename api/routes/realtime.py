@@ -84,14 +84,14 @@ class RealtimeLane:
         try:
             if scope["method"] not in ("GET", "HEAD"):
                 raise not_allowed(b"GET, HEAD, OPTIONS")
-            poll = await self._poll(scope)
+            await handler(await self._poll(scope), scope, receive, send)
         except Problem as problem:
             await _refuse(send, problem)
         except Exception:  # the edge of the process: one broken request must not look like a dropped connection
             logger.exception("request failed", extra={"path": scope["path"]})
+            if handler == self._stream:
+                raise  # its answer has begun; the server breaks the connection off, and the client comes back
             await _answer(send, 500, [(b"content-type", b"application/json"), *CORS_HEADERS], _INTERNAL)
-        else:
-            await handler(poll, scope, receive, send)
 
     async def _poll(self, scope: Scope) -> Poll:
         headers: Headers = dict(scope["headers"])

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from starlette.types import Message
 
 from api.live.recent import RecentEvents
 from api.live.view import LiveView
-from api.routes.realtime import RealtimeLane
+from api.routes.realtime import Poll, RealtimeLane
 from schemas.answers import EventItem, raw_json
 from schemas.projects import Dialect, Key, Scope
 from tests.api.live.messages import slot, status, totals
@@ -269,6 +270,43 @@ def test_before_the_topic_is_read_there_are_no_figures_and_the_system_is_not_rea
         app.source.give(status(now_ms() + 1, advanced_at=now_ms() - 60_000))
         wait_until(lambda: httpx.get(f"{app.url}/health/ready").status_code == 503)
         assert "has not advanced for" in httpx.get(f"{app.url}/health/ready").json()["reasons"][0]
+
+
+def test_state_that_cannot_be_merged_is_500_for_its_project_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(tmp_path) as app:
+        broken = msgspec.structs.replace(slot(int(time.time()), project=2), people=b"no sketch")
+        app.source.give(status(now_ms()), slot(int(time.time())), broken)
+        app.source.end()
+        account = {"X-API-Key": "account"}
+        answer = httpx.get(f"{app.url}/api/v1/realtime?projectId=2", headers=account)
+        assert answer.status_code == 500
+        assert answer.json() == {"error": "internal_error", "message": "Internal server error"}
+        assert get(app).json()["events"] == 1
+        with pytest.raises(httpx.RemoteProtocolError):
+            httpx.get(f"{app.url}/api/v1/realtime/stream?projectId=2", headers=account)
+    assert "request failed" in caplog.text
+
+
+def test_a_stream_ends_when_its_key_is_revoked_and_not_when_the_database_is_away() -> None:
+    async def check() -> None:
+        keys = FakeKeys({b"read": Key("k", Dialect.JCHT, Scope.READ, 1, 1)})
+        lane = RealtimeLane(_no_app, LiveView(), None, keys, keys.find_project, asyncio.Event(), "")
+        poll = Poll(1, 5, {b"x-api-key": b"read"})
+        assert await lane._is_allowed(poll)
+        keys.is_down = True
+        assert await lane._is_allowed(poll)
+        keys.is_down = False
+        del keys.keys[b"read"]
+        assert not await lane._is_allowed(poll)
+
+    asyncio.run(check())
+
+
+def test_a_head_of_a_stream_ends_at_once(served: Running) -> None:
+    answer = httpx.head(f"{served.url}/api/v1/realtime/stream", headers=READ)
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
 
 
 def test_the_newest_events_come_from_the_lake(tmp_path: Path) -> None:
