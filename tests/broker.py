@@ -45,9 +45,8 @@ def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @contextmanager
 def container() -> Iterator[str]:
     """Kafka in a container; asked for by name, so a machine without Docker is an error here and no skip."""
-    from testcontainers.community.kafka import (
-        KafkaContainer,
-    )  # imports Docker's client, which a plain run has no use for
+    # Here, since it brings Docker's client, which a plain run has no use for.
+    from testcontainers.community.kafka import KafkaContainer
 
     with KafkaContainer().with_kraft() as server:
         yield server.get_bootstrap_server()

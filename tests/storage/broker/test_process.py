@@ -43,7 +43,9 @@ def consume(servers: str, topic: str, count: int) -> list[bytes | None]:
     consumer = Consumer({"bootstrap.servers": servers, "group.id": uuid4().hex, "auto.offset.reset": "earliest"})
     consumer.subscribe([topic])
     try:
-        return [message.value() for message in consumer.consume(count, timeout=30)]
+        messages = consumer.consume(count, timeout=30)
+        assert [message.error() for message in messages] == [None] * count
+        return [message.value() for message in messages]
     finally:
         consumer.close()
 
