@@ -2,13 +2,16 @@
 
 import os
 import subprocess
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError
 
 from schemas.deadletters import DeadLetter
 from storage.lake.audit import REMOVED, audit
@@ -21,7 +24,7 @@ from storage.maintenance.maintainer import Maintainer
 from storage.maintenance.merging import Resources
 from storage.maintenance.policy import MergePolicy, RetentionPolicy
 from storage.maintenance.rebuilding import rebuild_rollups
-from storage.maintenance.swap import MAINTAIN, merge
+from storage.maintenance.swap import MAINTAIN, SwapRefused, merge
 from storage.maintenance.vacuum import sweep, sweep_scratch, vacuum
 from tests.storage.lakes import DAY, NOON, Writer, arrow, days, event_row, keys, make_lake, offsets
 
@@ -184,6 +187,35 @@ def test_rollups_are_rebuilt_only_where_they_differ(tmp_path: Path) -> None:
     assert [row for row in after if row["date"] != DAY] == [row for row in before if row["date"] != DAY]
     assert sum(row["count"] for row in after if row["date"] == DAY) == 2
     assert sum(row["count"] for row in before if row["date"] == DAY) == 3
+
+
+def test_rebuilding_beside_a_writer_counts_nothing_twice(tmp_path: Path) -> None:
+    lake = make_lake(tmp_path)
+
+    def write() -> None:
+        writer = Writer(lake)
+        for _ in range(25):
+            writer.append(writer.rows(3))
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    removed = rebuilt = 0
+    while thread.is_alive():
+        table = _table(lake)
+        turn = (table.transaction_version(MAINTAIN) or 0) + 1
+        gone = CommitProperties(app_transactions=[Transaction(MAINTAIN, turn), Transaction(REMOVED, removed + 1)])
+        with suppress(CommitFailedError):
+            if table.delete(f"kafka_offset = {removed}", commit_properties=gone)["num_deleted_rows"]:
+                removed += 1
+        with suppress(SwapRefused):
+            rebuilt += bool(rebuild_rollups(lake, LATER))
+    thread.join()
+    rebuild_rollups(lake, LATER)
+
+    assert removed > 0
+    assert rebuilt > 0
+    assert keys(lake) == offsets(removed, 75)
+    assert audit(lake, "scan").failures == []
 
 
 def test_rollups_wait_while_they_stand_behind_events(tmp_path: Path) -> None:
