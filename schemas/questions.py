@@ -81,6 +81,12 @@ class MetricQuestion:
     buckets: tuple[Bucket, ...]
     is_exact: bool = False
     includes_bots: bool = False
+    event: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.event is not None and self.metric is MetricKind.SESSIONS:
+            # A session is made of all its events; what one of them alone would count is another question.
+            raise InvalidQuestion("Invalid parameter: event")
 
     @property
     def span(self) -> TimeRange:

@@ -30,6 +30,7 @@ def create_router(analytics: Analytics, access: Access) -> APIRouter:
         to: _Text = None,
         interval: _Text = None,
         timezone: str = "UTC",
+        event: _Text = None,
         exact: _Text = None,
         include_bots: Annotated[str | None, Query(alias="includeBots")] = None,
     ) -> Response:
@@ -41,9 +42,9 @@ def create_router(analytics: Analytics, access: Access) -> APIRouter:
             # Thousands of hours take a while to count out.
             points = tuple(await asyncio.to_thread(buckets, span, width, zone))
         project = await access.project(key, request)
-        answered = await analytics.metric(
-            MetricQuestion(project, kind, width, timezone, points, is_exact, includes_bots)
-        )
+        with parameters(request):
+            question = MetricQuestion(project, kind, width, timezone, points, is_exact, includes_bots, event or None)
+        answered = await analytics.metric(question)
         answer = answered.answer
         return json_answer(
             request,

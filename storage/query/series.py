@@ -49,6 +49,8 @@ def _rollups(cursor: Cursor, lake: Lake, question: MetricQuestion, span: TimeRan
     source, files = relation(lake.snapshot("rollups", within(question.project, span, "hour")))
     where = "project_id = ? AND date >= ? AND date <= ? AND hour >= ? AND hour < ? AND dimension = ''"
     bound = [*files, question.project, span.start.date(), span.end.date(), span.start, span.end]
+    if question.event is not None:
+        where, bound = f"{where} AND event = ?", [*bound, question.event]
     if question.metric is MetricKind.UNIQUE_USERS:
         return cursor.rows(f"SELECT epoch_ms(hour), people FROM {source} WHERE {where}", bound)
     if question.metric is MetricKind.PAGEVIEWS:
@@ -94,7 +96,10 @@ def _events(lake: Lake, question: MetricQuestion, span: TimeRange) -> tuple[str,
     )
     if not question.includes_bots:
         select += " AND NOT is_bot"
-    return select, [*files, question.project, span.start.date(), span.end.date(), span.start, span.end]
+    bound = [*files, question.project, span.start.date(), span.end.date(), span.start, span.end]
+    if question.event is not None:
+        select, bound = f"{select} AND event = ?", [*bound, question.event]
+    return select, bound
 
 
 def _sum(left: Sequence[int], right: Sequence[int]) -> list[int]:

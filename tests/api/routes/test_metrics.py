@@ -107,6 +107,7 @@ def test_answer_from_memory_is_the_same_until_the_lake_moves(writer: LakeWriter)
         ({"metric": "sessions", "interval": "year"}, "Invalid parameter: interval"),
         ({"metric": "sessions", "timezone": "Nowhere/Land"}, "Invalid parameter: timezone"),
         ({"metric": "sessions", "from": "2026-02-02", "to": "2026-02-01"}, "Invalid parameter: from is after to"),
+        ({"metric": "sessions", "event": "click"}, "Invalid parameter: event"),
         ({"metric": "sessions", "exact": "very"}, "Invalid parameter: exact"),
         ({"metric": "sessions", "segmentId": "seg_1"}, "Invalid parameter: segmentId is not supported yet"),
         (

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -89,6 +90,18 @@ def test_both_plans_say_what_the_oracle_says(
         answer = ask.metric(question, planned)
         assert {point.date: point.value for point in answer.points if point.value} == expected, answer.plan
         assert [point.date for point in answer.points] == sorted(point.date for point in answer.points)
+
+
+@pytest.mark.parametrize("metric", [MetricKind.EVENTS_COUNT, MetricKind.UNIQUE_USERS])
+def test_one_event_is_counted_alone_by_both_plans(ask: Asker, rows: list[Row], metric: MetricKind) -> None:
+    span = span_of(*SPANS["partial hours"])
+    question = replace(metric_question(metric, span, Interval.DAY), event="click")
+    clicks = [row for row in rows if row.event == "click"]
+    expected = JUDGES[metric](clicks, 1, span, partial(oracle.label, interval=Interval.DAY, zone=ZoneInfo("UTC")))
+    assert 0 < sum(expected.values())
+    for planned in (plan(question), without_rollups(question)):
+        answer = ask.metric(question, planned)
+        assert {point.date: point.value for point in answer.points if point.value} == expected, answer.plan
 
 
 def test_plans_use_what_they_say(ask: Asker) -> None:
