@@ -26,6 +26,8 @@ PARTITIONS = 2
 STEPS = ("before F2", "before F3", "after F3", "before F4", "after F4", "before F5", "before F6", "after F6")
 _PARTITION = st.integers(0, PARTITIONS - 1)
 _WORKER = st.integers(0, 1)
+# None is a line that is no event; few ids, so that duplicates are common.
+_IDS = st.lists(st.none() | st.integers(0, 12), min_size=1, max_size=4)
 
 
 class Killed(BaseException):
@@ -53,6 +55,12 @@ class Delivery(RuleBasedStateMachine):
         self.patch.setattr(flush, "crash_point", self._crash_point)
 
     def teardown(self) -> None:
+        try:
+            self.drain()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
         self.patch.undo()
         for bench in self.benches:
             self._run(drop(bench))
@@ -86,8 +94,12 @@ class Delivery(RuleBasedStateMachine):
 
     # -- the log ------------------------------------------------------------------------------
 
-    @rule(partition=_PARTITION, ids=st.lists(st.none() | st.integers(0, 12), min_size=1, max_size=4))
-    def produce(self, partition: int, ids: list[int | None]) -> None:
+    @rule(records=st.lists(st.tuples(_PARTITION, _IDS), min_size=1, max_size=4))
+    def produce(self, records: list[tuple[int, list[int | None]]]) -> None:
+        for partition, ids in records:
+            self._produce(partition, ids)
+
+    def _produce(self, partition: int, ids: list[int | None]) -> None:
         offset = self.log.end[partition]
         lines = [b"{" if one is None else event_line(eventId=f"e{one}", userId=f"u{one % 3}") for one in ids]
         self.log.append(partition, lines)
@@ -136,6 +148,11 @@ class Delivery(RuleBasedStateMachine):
         self.fetched[number][partition] = end
         self._replace_dead()
 
+    def _feed(self, number: int) -> None:
+        """Everything that the log has, to a worker that may not have had it."""
+        for partition in range(PARTITIONS):
+            self.deliver(number, partition, 10**6)
+
     @rule(number=_WORKER, partition=_PARTITION, back=st.integers(1, 4))
     def redeliver(self, number: int, partition: int, back: int) -> None:
         self.fetched[number][partition] = max(0, self.fetched[number][partition] - back)
@@ -163,12 +180,19 @@ class Delivery(RuleBasedStateMachine):
         self._run(self.benches[number].flush())
         self._replace_dead()
 
+    @rule(number=_WORKER, partition=_PARTITION, count=st.integers(1, 3))
+    def deliver_and_flush(self, number: int, partition: int, count: int) -> None:
+        """Commits of one partition each: a zombie's success on one brings the others' commits into its handle."""
+        self.deliver(number, partition, count)
+        self.flush(number)
+
     @rule(
         number=_WORKER,
         table=st.sampled_from(["events", "dead_letters", "rollups"]),
         faults=st.lists(st.sampled_from(["refuse", "lose answer"]), min_size=1, max_size=3),
     )
     def flush_with_faults(self, number: int, table: str, faults: list[str]) -> None:
+        self._feed(number)
         faulty = getattr(self.benches[number].flusher, table)
         faulty.faults = list(faults)
         self._run(self.benches[number].flush())
@@ -177,6 +201,7 @@ class Delivery(RuleBasedStateMachine):
 
     @rule(number=_WORKER, step=st.sampled_from(STEPS))
     def die_in_a_flush(self, number: int, step: str) -> None:
+        self._feed(number)
         bench = self.benches[number]
         self.kill_at = step
         self._run(bench.flush())
