@@ -205,7 +205,7 @@ def _check_processes(patient: Patient) -> Iterator[Finding]:
         if child["ready"]:
             yield Finding(name, "ok", f"runs as {child['pid']}")
         else:
-            yield Finding(name, "bad", f"is not ready; see {logs / name}.log and {logs / name}.out")
+            yield Finding(name, "bad", f"is not ready; see {logs / name}.log and {logs / name}.stdout")
 
 
 def _check_ready(patient: Patient) -> Iterator[Finding]:

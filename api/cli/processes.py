@@ -213,7 +213,7 @@ def _popen(child: Child, output: TextIO | None) -> subprocess.Popen[bytes]:
 
 def output_path(logs: Path, name: str) -> Path:
     """Where a child's output goes: what it says before and beside the log that it writes itself."""
-    return logs / f"{name}.out"
+    return logs / f"{name}.stdout"
 
 
 def open_output(path: Path) -> TextIO:
@@ -261,7 +261,7 @@ def rotate(path: Path) -> None:
     except FileNotFoundError:
         return
     with contextlib.suppress(OSError):  # on a full disk, room is worth more than old lines
-        shutil.copy(path, path.with_suffix(".out.1"))  # with its permissions
+        shutil.copy(path, path.with_suffix(".stdout.1"))  # with its permissions
     os.truncate(path, 0)
 
 

@@ -241,9 +241,9 @@ def test_a_large_output_is_set_aside_while_its_writer_goes_on(tmp_path: Path, mo
         print("the first line", file=output, flush=True)
         processes.rotate(path)
         print("the second", file=output, flush=True)
-        assert (path.read_text(), path.with_suffix(".out.1").read_text()) == ("the second\n", "the first line\n")
+        assert (path.read_text(), path.with_suffix(".stdout.1").read_text()) == ("the second\n", "the first line\n")
     assert path.stat().st_mode & 0o777 == 0o600
-    assert path.with_suffix(".out.1").stat().st_mode & 0o777 == 0o600
+    assert path.with_suffix(".stdout.1").stat().st_mode & 0o777 == 0o600
 
 
 def _await_end(pid: int) -> None:

@@ -82,7 +82,7 @@ def test_what_preparation_cannot_do_is_the_one_line_of_up(tmp_path: Path) -> Non
 
     assert done.returncode == 1
     assert done.stderr.startswith("streamgauge: the metadata database does not answer")
-    assert done.stderr.rstrip().endswith("prepare.out")
+    assert done.stderr.rstrip().endswith("prepare.stdout")
     assert done.stderr.count("\n") == 1
 
 
