@@ -2,15 +2,25 @@
 
 import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-_FILE_BYTES = 10 * 1024 * 1024
-_FILES = 5
+FILE_BYTES = 10 * 1024 * 1024
+FILES = 5
 # What every record has; the rest came by `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
+
+
+class _PrivateFiles(RotatingFileHandler):
+    """Log files that only their owner reads."""
+
+    def _open(self) -> TextIOWrapper:
+        os.close(os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
+        return super()._open()
 
 
 class JsonFormatter(logging.Formatter):
@@ -43,9 +53,7 @@ def configure_logging(name: str, directory: Path | None) -> None:
     if directory is None:
         handler = logging.StreamHandler(sys.stderr)
     else:
-        handler = RotatingFileHandler(
-            directory / f"{name}.log", maxBytes=_FILE_BYTES, backupCount=_FILES - 1, encoding="utf-8"
-        )
+        handler = _PrivateFiles(directory / f"{name}.log", maxBytes=FILE_BYTES, backupCount=FILES - 1, encoding="utf-8")
     handler.setFormatter(JsonFormatter(name))
     root = logging.getLogger()
     for old in root.handlers[:]:

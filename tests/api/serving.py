@@ -61,7 +61,7 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20, what: str = "t
 
 
 @contextlib.contextmanager
-def run_app(services: Services) -> Iterator[tuple[str, asyncio.AbstractEventLoop]]:
+def run_app(services: Services, grace_seconds: int = 15) -> Iterator[tuple[str, asyncio.AbstractEventLoop]]:
     """Serve on a free port in a thread; yields the URL and the loop."""
     settings = services.settings
     config = uvicorn.Config(
@@ -74,6 +74,7 @@ def run_app(services: Services) -> Iterator[tuple[str, asyncio.AbstractEventLoop
         log_config=None,
         access_log=False,
         proxy_headers=False,
+        timeout_graceful_shutdown=grace_seconds,
     )
     server = uvicorn.Server(config)
     bound = socket.create_server(("127.0.0.1", 0))
@@ -84,7 +85,7 @@ def run_app(services: Services) -> Iterator[tuple[str, asyncio.AbstractEventLoop
         await server.serve([bound])
 
     factory = config.get_loop_factory()
-    thread = threading.Thread(target=lambda: asyncio.Runner(loop_factory=factory).run(serve()))
+    thread = threading.Thread(target=lambda: asyncio.Runner(loop_factory=factory).run(serve()), daemon=True)
     thread.start()
     try:
         wait_until(lambda: server.started or not thread.is_alive(), what="the server's start")
@@ -98,13 +99,13 @@ def run_app(services: Services) -> Iterator[tuple[str, asyncio.AbstractEventLoop
 
 
 @contextlib.contextmanager
-def serve_fake(directory: Path, **settings: Any) -> Iterator[Served]:
+def serve_fake(directory: Path, grace_seconds: int = 15, **settings: Any) -> Iterator[Served]:
     """The API over a fake log and fake keys."""
     keys = FakeKeys(dict(KEYS), {7: PROJECT, 8: OTHER})
     producer = FakeProducer()
     services = assemble(ApiSettings(data_dir=directory, **settings), producer, keys, keys.find_project)
     with (
-        run_app(services) as (url, loop),
+        run_app(services, grace_seconds) as (url, loop),
         httpx.Client(base_url=url, headers={"X-API-Key": "sg_admin"}, timeout=30) as client,
     ):
         yield Served(url, client, services, producer, keys, loop)
