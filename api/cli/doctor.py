@@ -24,6 +24,7 @@ from api.log.disk import is_embedded
 from api.log.topics import check_topics, group_lag
 from api.settings import ApiSettings
 from storage.errors import StorageError
+from storage.lake.audit import audit
 from storage.lake.snapshot import TableReader
 from storage.lake.tables import TABLES
 from storage.meta.engine import open_metadata
@@ -177,6 +178,17 @@ def _check_lake(patient: Patient) -> Iterator[Finding]:
     yield Finding("lake", "ok", ", ".join(f"{name} at version {version}" for name, version in versions.items()))
 
 
+def _check_audit(patient: Patient) -> Iterator[Finding]:
+    lake = patient.settings.directory.lake
+    if not (lake / "events").exists():
+        return
+    result = audit(lake)
+    for failure in result.failures:
+        yield Finding("audit", "bad", f"{failure}; `streamgauge lake verify --scan` looks closer")
+    if result.is_ok:
+        yield Finding("audit", "ok", f"all {len(result.checks)} equations between lines, rows and rollups hold")
+
+
 def _check_metadata(patient: Patient) -> Iterator[Finding]:
     settings = patient.settings
     if not settings.directory.run.exists():
@@ -229,6 +241,7 @@ CHECKS: dict[str, Check] = {
     "processes": _check_processes,
     "log": _check_log,
     "lake": _check_lake,
+    "audit": _check_audit,
     "metadata": _check_metadata,
     "API": _check_ready,
 }

@@ -47,6 +47,7 @@ def test_lake_and_metadata_open(settings: ApiSettings) -> None:
     patient = prepared(settings)
 
     assert found(patient, "lake")[0].message.startswith("events at version 0, ")
+    assert [finding.state for finding in found(patient, "audit")] == ["ok"]
     assert found(patient, "metadata") == [Finding("metadata", "ok", "meta.db opens, 0 projects")]
 
 
