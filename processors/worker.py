@@ -250,8 +250,9 @@ class Worker:
         """Fold what the lake knows below the start; flushes go on, answers say `rebuilding`."""
         now = int(time.time())
         partition, below = owned.state.partition, owned.durable
+        events = self.flusher.events
         past = await asyncio.get_running_loop().run_in_executor(
-            self._live, recent.live_past, self.flusher.events.uri, partition, below, SLOT_SECONDS, first_slot(now)
+            self._live, recent.live_past, events.uri, events.chain, partition, below, SLOT_SECONDS, first_slot(now)
         )
         owned.fold.add_past(past.groups, past.totals)
         owned.fold.is_complete = True

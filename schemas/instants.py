@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_FIRST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
+_LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
 
 
 def to_millis(instant: datetime) -> int:
@@ -24,13 +26,14 @@ def parse_instant(text: str) -> int:
     A leap second (`:60`) is the first instant of the next minute. Raises ValueError.
     """
     try:
-        return to_millis(datetime.fromisoformat(text))
+        millis = to_millis(datetime.fromisoformat(text))
     except ValueError:
         if ":60" not in text:
             raise
-        return to_millis(datetime.fromisoformat(text.replace(":60", ":59")) + timedelta(seconds=1))
-    except OverflowError as error:
-        raise ValueError(f"instant out of range: {text!r}") from error
+        millis = to_millis(datetime.fromisoformat(text.replace(":60", ":59"))) + 1000
+    if not _FIRST <= millis <= _LAST:
+        raise ValueError(f"instant out of range: {text!r}")
+    return millis
 
 
 def format_instant(millis: int) -> str:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.rows import Row, WebFields
-from storage.lake.tables import EVENTS, TABLES, TableName
+from storage.lake.tables import EVENTS, LOG_COLUMN, TABLES, TableName
 
 # Processors hold chunks without knowing what they are.
 Chunk: TypeAlias = pa.Table
@@ -18,6 +18,8 @@ _ROW_COLUMNS = frozenset(Row.__struct_fields__)
 _WEB_COLUMNS = frozenset(WebFields.__struct_fields__)
 _INSTANTS = ("timestamp", "received_at")
 _JSON = ("properties", "context")
+# Everything but the log's identity, which the commit adds.
+_CHUNK = pa.schema([column for column in EVENTS if column.name != LOG_COLUMN])
 
 
 def rows_table(rows: Sequence[Row]) -> Chunk:
@@ -33,7 +35,7 @@ def rows_table(rows: Sequence[Row]) -> Chunk:
                 _array(column, list(map(attrgetter(column.name), webs))) if is_web else _absent(column, len(rows))
             )
     columns["date"] = columns["timestamp"].cast(pa.date32())
-    return pa.Table.from_arrays([columns[name] for name in EVENTS.names], schema=EVENTS)
+    return pa.Table.from_arrays([columns[name] for name in _CHUNK.names], schema=_CHUNK)
 
 
 def _array(column: pa.Field, values: list[Any]) -> pa.Array:
@@ -51,7 +53,7 @@ def _absent(column: pa.Field, rows: int) -> pa.Array:
 def merged(chunks: Sequence[Chunk], name: TableName = "events") -> Chunk:
     """One table of all chunks, sorted as the table is sorted on disk."""
     if not chunks:
-        return TABLES[name].schema.empty_table()
+        return (_CHUNK if name == "events" else TABLES[name].schema).empty_table()
     table = pa.concat_tables(chunks)
     order = pc.sort_indices(table, sort_keys=[(column, "ascending") for column in TABLES[name].sort])
     return table.take(order)

@@ -13,7 +13,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, DeltaProtocolError, SchemaMismatchError, TableNotFoundError
 
 from storage.errors import LakeBroken, LakeUnreadable
-from storage.lake.tables import TableName, table_uri, transactions, writer_properties
+from storage.lake.tables import LOG_COLUMN, TABLES, TableName, table_uri, transactions, writer_properties
 
 COMMIT_RETRIES = 15
 
@@ -82,7 +82,7 @@ class FencedTable:
                     return Unclear(f"partition {partition} stands at {found}, held {span.held}", is_moved=True)
             write_deltalake(
                 table,
-                rows,
+                self._stamped(rows),
                 mode="append",
                 schema_mode="merge",
                 writer_properties=writer_properties(self.name),
@@ -97,6 +97,12 @@ class FencedTable:
         except (DeltaError, OSError) as error:
             return Unclear(f"{type(error).__name__}: {error}", error=error)
         return None
+
+    def _stamped(self, rows: pa.Table) -> pa.Table:
+        """The rows with the log they come from, where the table tells logs apart."""
+        if LOG_COLUMN not in TABLES[self.name].schema.names or LOG_COLUMN in rows.column_names:
+            return rows
+        return rows.append_column(TABLES[self.name].schema.field(LOG_COLUMN), pa.repeat(self.chain, rows.num_rows))
 
     def settle(self, partitions: Iterable[int]) -> dict[int, int | None]:
         """Look at the newest version: where does each partition stand now?"""

@@ -6,7 +6,9 @@ import pyarrow as pa
 
 from schemas.deadletters import DeadLetter
 from storage.lake.columns import Chunk, merged
-from storage.lake.tables import DEAD_LETTERS
+from storage.lake.tables import DEAD_LETTERS, LOG_COLUMN
+
+_LETTERS = pa.schema([column for column in DEAD_LETTERS if column.name != LOG_COLUMN])
 
 
 def dead_letters_table(letters: Sequence[DeadLetter]) -> Chunk:
@@ -24,4 +26,4 @@ def dead_letters_table(letters: Sequence[DeadLetter]) -> Chunk:
         "received_at": received.cast(DEAD_LETTERS.field("received_at").type),
         "date": received.cast(pa.date32()),
     }
-    return merged([pa.table(columns, schema=DEAD_LETTERS)], "dead_letters")
+    return merged([pa.table(columns, schema=_LETTERS)], "dead_letters")

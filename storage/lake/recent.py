@@ -12,17 +12,14 @@ from storage.lake.commit import FencedTable
 
 def dead_letter_keys(dead_letters: FencedTable, partition: int, start: int) -> frozenset[tuple[int, int]]:
     """(offset, index) of the dead letters that this chain has of a partition at and above `start`."""
-    end = dead_letters.position(partition) or 0
-    if end <= start:
-        return frozenset()  # what lies at these offsets is of an older log, and binds nobody
     pinned = snapshot.snapshot_of(
         dead_letters.table, "dead_letters", f"kafka_partition = {partition} AND kafka_offset >= {start}"
     )
     table = snapshot.read(
         pinned,
         "kafka_offset, record_index",
-        "kafka_partition = ? AND kafka_offset >= ? AND kafka_offset < ?",
-        [partition, start, end],
+        "kafka_log = ? AND kafka_partition = ? AND kafka_offset >= ?",
+        [dead_letters.chain, partition, start],
     )
     return frozenset(zip(table["kafka_offset"].to_pylist(), table["record_index"].to_pylist(), strict=True))
 
@@ -57,8 +54,10 @@ class LivePast:
     totals: list[tuple[int, int, int]]
 
 
-def live_past(uri: str, partition: int, below: int, slot_seconds: int, first: int) -> LivePast:
-    """Slots from unix second `first` on, and totals of all time, of the rows below an offset.
+def live_past(uri: str, chain: str, partition: int, below: int, slot_seconds: int, first: int) -> LivePast:
+    """Slots from unix second `first` on, and totals of all time, of a partition's rows but those at `below` and above.
+
+    Rows of older logs count whole: what they counted stays counted when a topic is made anew.
 
     Opens a handle of its own, so that it may run beside the thread that writes.
     """
@@ -67,14 +66,15 @@ def live_past(uri: str, partition: int, below: int, slot_seconds: int, first: in
     chunk: Chunk = snapshot.read(
         pinned,
         "*",
-        "kafka_partition = ? AND kafka_offset < ? AND epoch_ms(timestamp) >= ?",
-        [partition, below, first * 1000],
+        "kafka_partition = ? AND (kafka_log <> ? OR kafka_offset < ?) AND epoch_ms(timestamp) >= ?",
+        [partition, chain, below, first * 1000],
     )
     totals = snapshot.read(
         snapshot.snapshot_of(table, "events", f"kafka_partition = {partition}"),
         "project_id, count(*) AS events, count(*) FILTER (is_pageview) AS pageviews",
-        "kafka_partition = ? AND kafka_offset < ? AND NOT is_bot AND NOT is_system GROUP BY project_id",
-        [partition, below],
+        "kafka_partition = ? AND (kafka_log <> ? OR kafka_offset < ?) AND NOT is_bot AND NOT is_system"
+        " GROUP BY project_id",
+        [partition, chain, below],
     )
     return LivePast(
         columns.live_groups(chunk, slot_seconds, first, 2**40),

@@ -78,10 +78,13 @@ def catch_up(
 
 
 def stored_rows(events: FencedTable, partition: int, start: int, end: int) -> Chunk:
-    """Rows of one partition with start <= offset < end, from the version the handle is at."""
+    """Rows of one partition of the log with start <= offset < end, from the version the handle is at."""
     pinned = snapshot.snapshot_of(
         events.table, "events", f"kafka_partition = {partition} AND kafka_offset >= {start} AND kafka_offset < {end}"
     )
     return snapshot.read(
-        pinned, _COLUMNS, "kafka_partition = ? AND kafka_offset >= ? AND kafka_offset < ?", [partition, start, end]
+        pinned,
+        _COLUMNS,
+        "kafka_log = ? AND kafka_partition = ? AND kafka_offset >= ? AND kafka_offset < ?",
+        [events.chain, partition, start, end],
     )

@@ -4,13 +4,15 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable
 
 from storage.errors import LakeUnreadable
-from storage.lake.tables import TABLES, TableName, table_uri
+from storage.lake.tables import TableName, table_uri
+from storage.lake.views import READ_OPTIONS, empty_select
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class TableReader:
         """The newest version, at most `max_age_seconds` old, its files pruned by date and statistics."""
         with self._lock:
             self._refresh(max_age_seconds)
-            return _snapshot(self._table, self.name, predicate)
+            return snapshot_of(self._table, self.name, predicate)
 
     def version(self, max_age_seconds: float = 0.0) -> int:
         """The newest version number, without listing files."""
@@ -63,34 +65,17 @@ class TableReader:
 
 def snapshot_of(table: DeltaTable, name: TableName, predicate: str | None = None) -> Snapshot:
     """The files of a handle's version that may hold rows matching a predicate over statistics columns."""
-    return _snapshot(table, name, predicate)
-
-
-def _snapshot(table: DeltaTable, name: TableName, predicate: str | None) -> Snapshot:
-    return Snapshot(name, table.version(), tuple(table.file_uris(file_pruning_predicate=predicate)))
+    uris = table.file_uris(file_pruning_predicate=predicate)
+    # A local path comes back percent-encoded; our own file names never need it.
+    is_local = "://" not in table.table_uri or table.table_uri.startswith("file:")
+    return Snapshot(name, table.version(), tuple(map(unquote, uris) if is_local else uris))
 
 
 def relation(snapshot: Snapshot) -> tuple[str, list[object]]:
     """A FROM clause over the snapshot and its parameters; an empty relation where it has no files."""
     if not snapshot.files:
-        columns = ", ".join(
-            f'NULL::{_DUCKDB_TYPES[str(field.type)]} AS "{field.name}"' for field in TABLES[snapshot.table].schema
-        )
-        return f"(SELECT {columns} WHERE false)", []
-    return "read_parquet(?, hive_partitioning=true, hive_types={'date': DATE}, union_by_name=true)", [
-        list(snapshot.files)
-    ]
-
-
-_DUCKDB_TYPES = {
-    "int64": "BIGINT",
-    "int32": "INTEGER",
-    "string": "VARCHAR",
-    "binary": "BLOB",
-    "bool": "BOOLEAN",
-    "date32[day]": "DATE",
-    "timestamp[us, tz=UTC]": "TIMESTAMPTZ",
-}
+        return f"({empty_select(snapshot.table)})", []
+    return f"read_parquet(?, {READ_OPTIONS})", [list(snapshot.files)]
 
 
 def read(snapshot: Snapshot, select: str, where: str, parameters: list[object]) -> pa.Table:

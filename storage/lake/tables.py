@@ -56,6 +56,7 @@ EVENTS = pa.schema(
         _required("kafka_partition", pa.int32()),
         _required("kafka_offset", pa.int64()),
         _required("record_index", pa.int32()),
+        _required("kafka_log", pa.string()),
     ]
 )
 
@@ -106,8 +107,11 @@ DEAD_LETTERS = pa.schema(
         pa.field("distinct_id", pa.string()),
         _required("received_at", _INSTANT),
         _required("date", pa.date32()),
+        _required("kafka_log", pa.string()),
     ]
 )
+# Which log a position belongs to: offsets start again in a recreated topic. The table that commits knows it.
+LOG_COLUMN = "kafka_log"
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def test_live_past_is_the_fold_of_the_rows_below(tmp_path: Path) -> None:
     writer.append(old)
     writer.append(new)
     first = int(NOON.timestamp()) - 3600
-    past = recent.live_past(writer.events.uri, 0, 9, 10, first)
+    past = recent.live_past(writer.events.uri, writer.events.chain, 0, 9, 10, first)
     below = [row for row in old + new if row.kafka_offset < 9]
     expected = live_groups(rows_table(below), 10, first, 2**40)
     assert sorted((g.project, g.slot, sorted(g.ids), g.pageviews) for g in past.groups) == sorted(
@@ -63,5 +63,7 @@ def test_live_past_is_the_fold_of_the_rows_below(tmp_path: Path) -> None:
 
 def test_live_past_of_an_empty_lake_is_nothing(tmp_path: Path) -> None:
     writer = Writer(make_lake(tmp_path))
-    past = recent.live_past(writer.events.uri, 0, 0, 10, int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()))
+    past = recent.live_past(
+        writer.events.uri, writer.events.chain, 0, 0, 10, int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
+    )
     assert (past.groups, past.totals) == ([], [])
