@@ -10,6 +10,7 @@ from api.cli.embedded import BrokerSettings
 from api.cli.options import DataDir, load
 from api.cli.output import note
 from api.log.topics import ensure_topics
+from storage.lake.durability import boot_check
 from storage.lake.tables import create_tables
 from storage.meta.engine import open_metadata
 
@@ -21,6 +22,9 @@ def prepare(data_dir: DataDir = None, embedded: bool = False) -> None:
     """Create or check topics, lake tables and metadata; safe to repeat."""
     settings = resolve(load(BrokerSettings, data_dir))
     directory = settings.directory.create()
+    # After a crash of the machine the newest commits may be torn: back to a whole version, before anybody writes.
+    for line in boot_check(directory.lake, directory.run):
+        note(line)
     create_tables(directory.lake)
     with open_metadata(settings.metadata_url, directory.key_revision) as metadata:
         metadata.migrate()
