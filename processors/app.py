@@ -75,7 +75,7 @@ def create_app(
             republish_seconds=SESSION_SECONDS,
             publish_seconds=settings.live_publish_seconds,
         ),
-        DecodePolicy(chain, projects),
+        DecodePolicy(chain, projects, settings.event_limits),
         Flusher(
             FencedTable(lake, "events", chain),
             FencedTable(lake, "dead_letters", chain),

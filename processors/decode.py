@@ -8,7 +8,16 @@ import msgspec
 from processors.enrich.names import is_pageview, is_system
 from processors.enrich.web import enrich
 from schemas.deadletters import DeadLetter, Reason
-from schemas.events import Event, EventLimits, InvalidEvent, check_event, decode_event, decode_events, decode_foreign
+from schemas.events import (
+    HARD_LIMITS,
+    Event,
+    EventLimits,
+    InvalidEvent,
+    check_event,
+    decode_event,
+    decode_events,
+    decode_foreign,
+)
 from schemas.records import COUNT_HEADER, FORMAT, FORMAT_HEADER, Broken, Segment, decode_segments, foreign_id, minted_id
 from schemas.rows import Row
 
@@ -31,7 +40,7 @@ class LogRecord:
 
 @dataclass(frozen=True, slots=True)
 class DecodePolicy:
-    """What a decoder must know besides the record."""
+    """What a decoder must know besides the record; the limits are those of foreign lines."""
 
     chain: str
     projects: Container[int]
@@ -52,7 +61,7 @@ def decode_record(record: LogRecord, policy: DecodePolicy) -> list[Row | DeadLet
         if isinstance(part, Broken):
             items.append(_dead(record, part.index, "broken segment", part.raw))
         else:
-            _segment(record, part, policy, items)
+            _segment(record, part, items)
     return items
 
 
@@ -61,7 +70,7 @@ def _count(record: LogRecord) -> int | None:
     return int(text) if text.isdigit() and len(text) < 10 else -1
 
 
-def _segment(record: LogRecord, segment: Segment, policy: DecodePolicy, items: list[Row | DeadLetter]) -> None:
+def _segment(record: LogRecord, segment: Segment, items: list[Row | DeadLetter]) -> None:
     header = segment.header
     if abs(header.project) > _LARGEST_PROJECT or not 0 <= header.received < _YEAR_10000:
         # Whoever may write the topic may write any header; the lake's columns hold 64 bits.
@@ -71,28 +80,18 @@ def _segment(record: LogRecord, segment: Segment, policy: DecodePolicy, items: l
         return
     source = Origin(header.project, header.received, header.source, header.visitor, header.country, header.agent)
     ids = header.ids or ()
-    limits, received = policy.limits, header.received
-    # Read together, a line that opens a value and one that closes it would pass for an event.
-    are_objects = all(line[:1] == b"{" and line[-1:] == b"}" for line in segment.lines)
-    events = decode_events(segment.lines) if are_objects else None
+    received = header.received
+    events = decode_events(segment.lines)
     for place, line in enumerate(segment.lines):
         index = segment.first + place
         try:
             event = events[place] if events is not None else decode_event(line)
-            timestamp = _check(event, line, limits, received)
+            timestamp = check_event(event, line, HARD_LIMITS, received)
         except InvalidEvent as error:
             items.append(_rejected(record, index, line, error, received, header.project))
             continue
         event_id = event.event_id or (ids[place] if place < len(ids) else None) or minted_id(header.base, place)
         items.append(_row(event, event_id, timestamp, source, record, index))
-
-
-def _check(event: Event, line: bytes, limits: EventLimits, received: int) -> int:
-    """`check_event`; a line that it cannot even walk through is an invalid event, not the end of the worker."""
-    try:
-        return check_event(event, line, limits, received)
-    except (RecursionError, OverflowError) as error:
-        raise InvalidEvent("Invalid event: nested too deep or out of range") from error
 
 
 def _foreign(record: LogRecord, value: bytes, policy: DecodePolicy) -> list[Row | DeadLetter]:
@@ -103,7 +102,7 @@ def _foreign_line(record: LogRecord, index: int, line: bytes, policy: DecodePoli
     received = record.timestamp
     try:
         event = decode_foreign(line)
-        timestamp = _check(event, line, policy.limits, received)
+        timestamp = check_event(event, line, policy.limits, received)
     except InvalidEvent as error:
         if error.message == "Missing required field: projectId":
             return _dead(record, index, "unknown project", line, error.message)

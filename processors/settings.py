@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from storage.settings import StorageSettings
+from storage.settings import EventLimitSettings
 
 
-class WorkerSettings(StorageSettings):
+class WorkerSettings(EventLimitSettings):
     """When a worker flushes, what it remembers, and when it gives up on itself."""
 
     flush_age_seconds: float = Field(5.0, gt=0, description="Oldest an accepted event may be before it is flushed.")

@@ -66,6 +66,16 @@ class EventLimits:
     future_seconds: int = 366 * 24 * 3600
 
 
+# What the door accepted stays accepted, whatever its settings are by the time the line is read.
+HARD_LIMITS = EventLimits(
+    event_bytes=200 * 1024,
+    property_keys=2**31,
+    depth=64,
+    string_characters=2**31,
+    id_characters=4096,
+    future_seconds=2**40,
+)
+
 _EVENT = msgspec.json.Decoder(Event)
 _FOREIGN = msgspec.json.Decoder(ForeignEvent)
 

@@ -6,6 +6,8 @@ from typing import Self
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from schemas.events import HARD_LIMITS, EventLimits
+
 
 class DataDirectory:
     """The places below one data directory; nothing else in the code spells them."""
@@ -126,3 +128,31 @@ class StorageSettings(BaseSettings):
             "ssl.ca.location": str(self.kafka_ssl_ca_location) if self.kafka_ssl_ca_location else None,
         }
         return {name: value for name, value in properties.items() if value is not None}
+
+
+_LIMITS = EventLimits()
+
+
+class EventLimitSettings(StorageSettings):
+    """What one event may be: judged by the door, and by the workers for lines of foreign producers."""
+
+    event_bytes: int = Field(_LIMITS.event_bytes, ge=1024, le=HARD_LIMITS.event_bytes, description="Largest event.")
+    property_keys: int = Field(_LIMITS.property_keys, ge=1, description="Most keys in an event's properties.")
+    property_depth: int = Field(_LIMITS.depth, ge=1, le=HARD_LIMITS.depth, description="Deepest nesting of an event.")
+    string_characters: int = Field(_LIMITS.string_characters, ge=1, description="Longest text in the properties.")
+    id_characters: int = Field(
+        _LIMITS.id_characters, ge=16, le=HARD_LIMITS.id_characters, description="Longest id or source."
+    )
+    future_seconds: int = Field(_LIMITS.future_seconds, ge=0, description="How far ahead of the clock an event may be.")
+
+    @property
+    def event_limits(self) -> EventLimits:
+        """The limits as the checks take them."""
+        return EventLimits(
+            event_bytes=self.event_bytes,
+            property_keys=self.property_keys,
+            depth=self.property_depth,
+            string_characters=self.string_characters,
+            id_characters=self.id_characters,
+            future_seconds=self.future_seconds,
+        )
