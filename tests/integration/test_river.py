@@ -145,8 +145,8 @@ def test_an_event_of_a_kafka_client_becomes_the_same_row(system: System) -> None
     line = json.dumps({**event, "eventId": "way-kafka", "projectId": system.project})
     producer.produce("streamgauge.events", f"{line}\nnot json\n".encode())
     assert producer.flush(10) == 0
-    rows = wait_until(lambda: len(found := rows_of(system, "way-")) == 2 and found, 30, system.logs)
-    door, direct = rows.sort("event_id").to_dicts()
+    rows = wait_until(lambda: len(found := rows_of(system, "way-").sort("event_id").to_dicts()) == 2 and found, 30)
+    door, direct = rows
     own = {"event_id", "received_at", "source", "kafka_partition", "kafka_offset", "record_index"}
     assert {k: v for k, v in door.items() if k not in own} == {k: v for k, v in direct.items() if k not in own}
     assert (door["source"], direct["source"]) == ("api", "kafka")
