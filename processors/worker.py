@@ -36,6 +36,8 @@ REVOKE_SECONDS = 3.0
 COMMIT_SECONDS = 5.0
 STATUS_SECONDS = 1.0
 FAILING_SECONDS = 30.0
+# The live topic forgets after two days; totals of a project that went quiet must outlive that.
+REPUBLISH_SECONDS = 12 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,7 +364,7 @@ class Worker:
                 continue
             if owned.republish_at is not None and now >= owned.republish_at:
                 owned.fold.mark_all_changed()
-                owned.republish_at = None
+                owned.republish_at = now + REPUBLISH_SECONDS
             self.publisher.publish(owned.fold.take_changed(owned.state.next))
         if now - self._timers.expired_at > SLOT_SECONDS:
             self._timers.expired_at = now
