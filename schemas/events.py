@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from schemas.instants import parse_instant
 
+LONGEST_NAME = 256
 ProblemCode = Literal["bad_request", "payload_too_large"]
 
 _PATH = re.compile(r"- (?:in|at) `(?:key in )?\$\.(\w+)")
@@ -37,7 +38,7 @@ class Context(Struct, gc=False, rename="camel", frozen=True):
 class Event(Struct, gc=False, rename="camel"):
     """The core form. Unknown fields are ignored; `null` counts as absent."""
 
-    event: Annotated[str, Meta(min_length=1, max_length=256)]
+    event: Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)]
     properties: dict[str, Any] | None = None
     user_id: str | None = None
     anonymous_id: str | None = None
@@ -59,6 +60,7 @@ class EventLimits:
     """How large and how far in the future one event may be."""
 
     event_bytes: int = 200 * 1024
+    name_characters: int = LONGEST_NAME
     property_keys: int = 1000
     depth: int = 32
     string_characters: int = 64 * 1024
@@ -69,6 +71,7 @@ class EventLimits:
 # What the door accepted stays accepted, whatever its settings are by the time the line is read.
 HARD_LIMITS = EventLimits(
     event_bytes=200 * 1024,
+    name_characters=LONGEST_NAME,
     property_keys=2**31,
     depth=64,
     string_characters=2**31,
@@ -134,6 +137,8 @@ def check_event(event: Event, raw: bytes, limits: EventLimits, received: int) ->
     size = len(raw)
     if size > limits.event_bytes:
         raise InvalidEvent(f"Event too large: at most {limits.event_bytes} bytes", "payload_too_large")
+    if len(event.event) > limits.name_characters:
+        raise InvalidEvent("Invalid field: event")
     # First the depth: what walks the value after it may then recurse. The event itself is one level.
     if raw.count(b"{") + raw.count(b"[") > limits.depth and _is_deeper(event.properties, limits.depth - 1):
         raise InvalidEvent("Invalid field: properties")

@@ -137,6 +137,9 @@ class EventLimitSettings(StorageSettings):
     """What one event may be: judged by the door, and by the workers for lines of foreign producers."""
 
     event_bytes: int = Field(_LIMITS.event_bytes, ge=1024, le=HARD_LIMITS.event_bytes, description="Largest event.")
+    name_characters: int = Field(
+        _LIMITS.name_characters, ge=1, le=HARD_LIMITS.name_characters, description="Longest event name."
+    )
     property_keys: int = Field(_LIMITS.property_keys, ge=1, description="Most keys in an event's properties.")
     property_depth: int = Field(_LIMITS.depth, ge=1, le=HARD_LIMITS.depth, description="Deepest nesting of an event.")
     string_characters: int = Field(_LIMITS.string_characters, ge=1, description="Longest text in the properties.")
@@ -150,6 +153,7 @@ class EventLimitSettings(StorageSettings):
         """The limits as the checks take them."""
         return EventLimits(
             event_bytes=self.event_bytes,
+            name_characters=self.name_characters,
             property_keys=self.property_keys,
             depth=self.property_depth,
             string_characters=self.string_characters,

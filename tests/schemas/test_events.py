@@ -162,6 +162,13 @@ def test_check_event_refuses_nesting_that_the_decoder_still_takes(depth: int, co
         _checked(_nested(depth, core))
 
 
+def test_check_event_refuses_a_name_longer_than_the_setting() -> None:
+    event = decode_event(b'{"event":"abcd"}')
+    assert check_event(event, b"{}", EventLimits(name_characters=4), 7) == 7
+    with pytest.raises(InvalidEvent, match=r"^Invalid field: event$"):
+        check_event(event, b"{}", EventLimits(name_characters=3), 7)
+
+
 def test_check_event_refuses_the_last_leap_second_of_time() -> None:
     with pytest.raises(InvalidEvent, match=r"^Invalid field: timestamp$"):
         _checked(_event(timestamp="9999-12-31T23:59:60Z"))
