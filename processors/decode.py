@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from processors.enrich.names import is_pageview, is_system
+from processors.enrich.names import kind_of
 from processors.enrich.web import enrich
 from schemas.deadletters import DeadLetter, Reason
 from schemas.events import (
@@ -135,6 +135,7 @@ def _row(event: Event, event_id: str, timestamp: int, origin: Origin, record: Lo
     else:
         distinct_id, identified_by = "", None
     name, properties, context = event.event, event.properties, event.context
+    is_pageview, is_system = kind_of(name)
     # In the order of Row's fields: by keyword it costs a third of a microsecond more, for every event.
     return Row(
         origin.project,
@@ -147,8 +148,8 @@ def _row(event: Event, event_id: str, timestamp: int, origin: Origin, record: Lo
         timestamp,
         origin.received,
         event.source or origin.source,
-        is_pageview(name),
-        is_system(name),
+        is_pageview,
+        is_system,
         _ENCODER.encode(properties) if properties else _NO_PROPERTIES,
         _ENCODER.encode(context) if context is not None else None,
         enrich(properties, context, origin.agent, origin.country),

@@ -9,6 +9,9 @@ from collections.abc import Iterable
 
 from xxhash import xxh3_128_intdigest
 
+# The project seeds the hash, so one id in two projects is two keys.
+_SEED = 2**64 - 1
+
 
 class DuplicateWindow:
     """Ids as 128-bit hashes, in the order they were accepted."""
@@ -32,7 +35,7 @@ class DuplicateWindow:
 
     def add(self, project: int, event_id: str, received: int) -> bool:
         """Accept an id; False when the window holds it, and nothing changes."""
-        key = xxh3_128_intdigest(f"{project}/{event_id}".encode())
+        key = xxh3_128_intdigest(event_id.encode(), project & _SEED)
         seen = self._received
         before = seen.get(key)
         if before is not None and before > self._newest - self._window:

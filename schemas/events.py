@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -66,6 +66,14 @@ class EventLimits:
     string_characters: int = 64 * 1024
     id_characters: int = 512
     future_seconds: int = 366 * 24 * 3600
+    # An event of no more bytes breaks none of the sizes, whatever is in it: a level takes two, a key four.
+    harmless_bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        least = min(
+            2 * self.depth, self.id_characters, self.string_characters, 4 * self.property_keys, self.event_bytes
+        )
+        object.__setattr__(self, "harmless_bytes", least)
 
 
 # What the door accepted stays accepted, whatever its settings are by the time the line is read.
@@ -73,7 +81,8 @@ HARD_LIMITS = EventLimits(
     event_bytes=200 * 1024,
     name_characters=LONGEST_NAME,
     property_keys=2**31,
-    depth=64,
+    # Python can walk this deep; what the decoder gives up on is deeper still.
+    depth=256,
     string_characters=2**31,
     id_characters=4096,
     future_seconds=2**40,
@@ -134,23 +143,12 @@ def check_event(event: Event, raw: bytes, limits: EventLimits, received: int) ->
 
     `raw` is the event's own JSON, `received` the unix ms it came in. Raises InvalidEvent.
     """
-    size = len(raw)
-    if size > limits.event_bytes:
-        raise InvalidEvent(f"Event too large: at most {limits.event_bytes} bytes", "payload_too_large")
+    if len(raw) > limits.harmless_bytes:
+        _check_sizes(event, raw, limits)
     if len(event.event) > limits.name_characters:
         raise InvalidEvent("Invalid field: event")
-    # First the depth: what walks the value after it may then recurse. The event itself is one level.
-    if raw.count(b"{") + raw.count(b"[") > limits.depth and _is_deeper(event.properties, limits.depth - 1):
-        raise InvalidEvent("Invalid field: properties")
     if b"\\u0000" in raw and _holds_nul(event):
         raise InvalidEvent("Invalid event: NUL characters are not allowed")
-    if size > limits.id_characters:
-        _check_ids(event, limits)
-    if event.properties is not None:
-        if len(event.properties) > limits.property_keys:
-            raise InvalidEvent("Invalid field: properties")
-        if size > limits.string_characters and _longest(event.properties) > limits.string_characters:
-            raise InvalidEvent("Invalid field: properties")
     if event.timestamp is None:
         return received
     try:
@@ -160,6 +158,20 @@ def check_event(event: Event, raw: bytes, limits: EventLimits, received: int) ->
     if timestamp - received > limits.future_seconds * 1000:
         raise InvalidEvent("Invalid field: timestamp")
     return timestamp
+
+
+def _check_sizes(event: Event, raw: bytes, limits: EventLimits) -> None:
+    if len(raw) > limits.event_bytes:
+        raise InvalidEvent(f"Event too large: at most {limits.event_bytes} bytes", "payload_too_large")
+    # First the depth: what walks the value after it may then recurse. The event itself is one level.
+    if raw.count(b"{") + raw.count(b"[") > limits.depth and _is_deeper(event.properties, limits.depth - 1):
+        raise InvalidEvent("Invalid field: properties")
+    _check_ids(event, limits)
+    if event.properties is not None:
+        if len(event.properties) > limits.property_keys:
+            raise InvalidEvent("Invalid field: properties")
+        if len(raw) > limits.string_characters and _longest(event.properties) > limits.string_characters:
+            raise InvalidEvent("Invalid field: properties")
 
 
 def _check_ids(event: Event, limits: EventLimits) -> None:

@@ -141,7 +141,7 @@ class EventLimitSettings(StorageSettings):
         _LIMITS.name_characters, ge=1, le=HARD_LIMITS.name_characters, description="Longest event name."
     )
     property_keys: int = Field(_LIMITS.property_keys, ge=1, description="Most keys in an event's properties.")
-    property_depth: int = Field(_LIMITS.depth, ge=1, le=HARD_LIMITS.depth, description="Deepest nesting of an event.")
+    property_depth: int = Field(_LIMITS.depth, ge=1, le=64, description="Deepest nesting of an event.")
     string_characters: int = Field(_LIMITS.string_characters, ge=1, description="Longest text in the properties.")
     id_characters: int = Field(
         _LIMITS.id_characters, ge=16, le=HARD_LIMITS.id_characters, description="Longest id or source."

@@ -14,6 +14,12 @@ def is_pageview(name: str) -> bool:
     return name.lower().translate(_IGNORED) in _PAGEVIEWS
 
 
+@lru_cache(maxsize=4096)
+def kind_of(name: str) -> tuple[bool, bool]:
+    """(is_pageview, is_system) in one look."""
+    return is_pageview(name), is_system(name)
+
+
 def is_system(name: str) -> bool:
     """Whether the event only extends sessions and presence, and is in no count or list."""
     return name in SYSTEM_EVENTS
