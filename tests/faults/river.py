@@ -57,7 +57,9 @@ class River:
         ensure_topics(self.settings, None, PATIENCE_SECONDS)
         self.sent = Sent()
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
-        self.producer = Producer({"bootstrap.servers": servers, "acks": "all", "enable.idempotence": True})
+        self.producer = Producer(
+            {"bootstrap.servers": servers, "enable.idempotence": True, "message.max.bytes": 2 * 1024 * 1024}
+        )
         self._number = 0
 
     # -- the log ------------------------------------------------------------------------------
