@@ -36,7 +36,7 @@ COMMANDS: dict[str, Entry] = {
     "maintain": Entry("api.cli.serve:maintain", "Run the lake's maintenance in the foreground."),
 }
 # Steps of other commands, not for people.
-_HIDDEN: dict[str, Entry] = {
+HIDDEN: dict[str, Entry] = {
     "prepare": Entry("api.cli.preparation:prepare", "Create or check topics, lake tables and metadata."),
 }
 
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    entry = (COMMANDS | _HIDDEN).get(arguments[0]) if arguments else None
+    entry = (COMMANDS | HIDDEN).get(arguments[0]) if arguments else None
     if entry is None:
         command, name, rest = typer.main.get_command(_overview()), "streamgauge", arguments or ["--help"]
     else:

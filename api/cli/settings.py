@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings
 _CLASSES: Final = (
     ("all processes", "storage.settings", "StorageSettings"),
     ("broker", "api.cli.embedded", "BrokerSettings"),
+    ("API, workers", "storage.settings", "EventLimitSettings"),
     ("API", "api.settings", "ApiSettings"),
     ("workers", "processors.settings", "WorkerSettings"),
     ("maintenance", "storage.maintenance.settings", "MaintenanceSettings"),
