@@ -189,9 +189,7 @@ class _Up:
         announce(f"ready {url}")
         announce(f"  stop   Ctrl-C, or kill -TERM {os.getpid()}")
         announce(f"  logs   {self._directory.logs}")
-        announce(
-            f"  next   streamgauge init{where} --email you@example.org --password … --project web --domain example.org"
-        )
+        announce(f"  next   streamgauge init {where} --email you@example.org --password … --project web")
         announce(f"         streamgauge ps {where}")
         announce(f"         streamgauge doctor {where}")
 
