@@ -29,6 +29,7 @@ COMMANDS: dict[str, Entry] = {
     "tail": Entry("api.cli.tail:tail", "Show accepted events, or refused items, as they come."),
     "lake": Entry("api.cli.lake:lake", "Look after the lake by hand: files, history, verify, compact, restore."),
     "sql": Entry("api.cli.sql:sql", "Ask the lake one SELECT, in DuckDB."),
+    "demo": Entry("api.cli.demo:demo", "Load the sample data into a running system and print what to look at."),
     "doctor": Entry("api.cli.doctor:doctor", "Check everything that Streamgauge needs, and say what to do."),
     "api": Entry("api.cli.serve:api", "Run one API process in the foreground."),
     "worker": Entry("api.cli.serve:worker", "Run one worker in the foreground."),
