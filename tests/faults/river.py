@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +60,8 @@ class River:
         self.producer = Producer(
             {"bootstrap.servers": servers, "enable.idempotence": True, "message.max.bytes": 2 * 1024 * 1024}
         )
+        # One for the life of the river: its futures never end once it is collected.
+        self.admin = AdminClient({"bootstrap.servers": servers})
         self._number = 0
 
     # -- the log ------------------------------------------------------------------------------
@@ -140,18 +141,9 @@ class River:
 
     def chain(self) -> str:
         """`<cluster id>/<topic id>`."""
-        admin = self.admin()
-        cluster = admin.describe_cluster().result().cluster_id
-        topic = admin.describe_topics(TopicCollection([self.topic]))[self.topic].result()
+        cluster = self.admin.describe_cluster().result(30).cluster_id
+        topic = self.admin.describe_topics(TopicCollection([self.topic]))[self.topic].result(30)
         return f"{cluster}/{topic.topic_id}"
-
-    @cached_property
-    def _admin(self) -> AdminClient:
-        return AdminClient({"bootstrap.servers": self.servers})
-
-    def admin(self) -> AdminClient:
-        """Kept, since a future of its dies with it."""
-        return self._admin
 
     # -- workers ------------------------------------------------------------------------------
 

@@ -24,8 +24,8 @@ def own_river(own_broker: Broker, tmp_path: Path) -> Iterator[River]:
 def _committed(river: River) -> dict[int, int]:
     """What the group has committed to Kafka."""
     places = [TopicPartition(river.topic, p) for p in range(river.partitions)]
-    asked = river.admin().list_consumer_group_offsets([ConsumerGroupTopicPartitions(river.group, places)])
-    found = asked[river.group].result().topic_partitions or []
+    asked = river.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(river.group, places)])
+    found = asked[river.group].result(30).topic_partitions or []
     return {place.partition: place.offset for place in found}
 
 
@@ -119,8 +119,8 @@ def test_offset_in_kafka_that_is_not_the_position_decides_nothing(river: River, 
     river.send(20)
     ends = river.ends()
     places = [TopicPartition(river.topic, p, ends[p] - 3 if where == "ahead" else 0) for p in ends]
-    asked = river.admin().alter_consumer_group_offsets([ConsumerGroupTopicPartitions(river.group, places)])
-    asked[river.group].result()
+    asked = river.admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(river.group, places)])
+    asked[river.group].result(30)
     river.start("worker-1")
     river.drain()
     if where == "ahead":

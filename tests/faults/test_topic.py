@@ -11,10 +11,10 @@ from tests.faults.river import River, wait_for
 
 
 def _recreate(river: River) -> None:
-    river.admin().delete_topics([river.topic])[river.topic].result()
+    river.admin.delete_topics([river.topic])[river.topic].result(30)
 
     def is_gone() -> bool:
-        return river.topic not in river.admin().list_topics(timeout=10).topics
+        return river.topic not in river.admin.list_topics(timeout=10).topics
 
     wait_for(is_gone, lambda: "the topic is still there")
 
