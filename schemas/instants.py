@@ -32,8 +32,9 @@ def parse_instant(text: str) -> int:
             raise
         millis = to_millis(datetime.fromisoformat(text.replace(":60", ":59"))) + 1000
     else:
-        # As `to_millis`, without the call: this runs for every event.
-        millis = ((instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
+        # As `to_millis`, at half its cost: this runs for every event.
+        since = (instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)) - _EPOCH
+        millis = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
     if not _FIRST <= millis <= _LAST:
         raise ValueError(f"instant out of range: {text!r}")
     return millis
