@@ -1,5 +1,6 @@
 """A page address taken apart: host, path and campaign."""
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -21,6 +22,9 @@ class Page:
 
 NOWHERE = Page()
 
+# A host of plain letters, and no character that the library treats in a way of its own.
+_PLAIN = re.compile(r"https?://([a-z0-9.-]+)(?::[0-9]{1,4})?(/[!"$->@-~]*)?(?:\?([!"$-~]*))?(?:#[!-~]*)?\Z")
+
 
 def page(url: str) -> Page:
     """The parts of a page address, relative or absolute; an unreadable one has none."""
@@ -28,6 +32,15 @@ def page(url: str) -> Page:
 
 
 def _page(url: str) -> Page:
+    # Most addresses were never seen before, and the library takes 8 us for one.
+    if (plain := _PLAIN.match(url)) is not None:
+        host, path, query = plain.groups()
+        return Page(bare_host(host), path or "/", campaign(query) if query else UNTAGGED)
+    return split(url)
+
+
+def split(url: str) -> Page:
+    """As `page`, for an address of any form."""
     try:
         parts = urlsplit(url)
         host = parts.hostname

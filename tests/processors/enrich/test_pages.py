@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.enrich.campaigns import UNTAGGED, Campaign, campaign
-from processors.enrich.pages import CACHED_CHARACTERS, NOWHERE, Page, page
+from processors.enrich.pages import CACHED_CHARACTERS, NOWHERE, Page, page, split
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,11 @@ def test_no_text_makes_it_raise(text: str) -> None:
     for url in (text, f"https://{text}", f"https://example.com/{text}", f"https://example.com/?utm_source={text}"):
         found = page(url)
         assert found.host is None or found.host == found.host.lower()
+
+
+@given(
+    st.text("abC:/?#&=.%[]@ -", max_size=30) | st.text(max_size=20),
+    st.sampled_from(["http://", "https://", "https://www.example.com", "http://a.b:80/", "//x", ""]),
+)
+def test_plain_addresses_are_read_as_the_library_reads_them(rest: str, start: str) -> None:
+    assert page(start + rest) == split(start + rest)
