@@ -23,7 +23,7 @@ class Page:
 NOWHERE = Page()
 
 # A host of plain letters, and no character that the library treats in a way of its own.
-_PLAIN = re.compile(r"https?://([a-z0-9.-]+)(?::[0-9]{1,4})?(/[!"$->@-~]*)?(?:\?([!"$-~]*))?(?:#[!-~]*)?\Z")
+_PLAIN = re.compile(r"https?://([a-z0-9.-]+)(?::[0-9]{1,4})?(/[!\x22$->@-~]*)?(?:\?([!\x22$-~]*))?(?:#[!-~]*)?\Z")
 
 
 def page(url: str) -> Page:
