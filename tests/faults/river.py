@@ -58,10 +58,15 @@ class River:
         self.sent = Sent()
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self.producer = Producer(
-            {"bootstrap.servers": servers, "enable.idempotence": True, "message.max.bytes": 2 * 1024 * 1024}
+            {
+                "log_level": 0,
+                "bootstrap.servers": servers,
+                "enable.idempotence": True,
+                "message.max.bytes": 2 * 1024 * 1024,
+            }
         )
         # One for the life of the river: its futures never end once it is collected.
-        self.admin = AdminClient({"bootstrap.servers": servers})
+        self.admin = AdminClient({"log_level": 0, "bootstrap.servers": servers})
         self._number = 0
 
     # -- the log ------------------------------------------------------------------------------
@@ -122,6 +127,30 @@ class River:
         """Everything produced is in the log."""
         assert self.producer.flush(PATIENCE_SECONDS) == 0
 
+    def read_log(self) -> Sent:
+        """What the log holds, parsed with nothing but json: retries of the producer included."""
+        sent = Sent()
+        consumer = Consumer({"log_level": 0, "bootstrap.servers": self.servers, "group.id": f"read-{uuid.uuid4().hex}"})
+        ends = self.ends()
+        consumer.assign([TopicPartition(self.topic, partition, 0) for partition in ends])
+        left = {partition for partition, end in ends.items() if end}
+        while left:
+            message = consumer.poll(30)
+            assert message is not None, "the log does not answer"
+            assert message.error() is None, message.error()
+            partition, offset, value = message.partition() or 0, message.offset() or 0, message.value() or b""
+            assert isinstance(value, bytes)
+            head, *lines = value.split(b"\n")[:-1]
+            for index, line in enumerate(lines):
+                try:
+                    sent.ids[json.loads(head)["project"], json.loads(line)["eventId"]] += 1
+                except ValueError:
+                    sent.bad.add((partition, offset, index))
+            if offset + 1 == ends[partition]:
+                left.discard(partition)
+        consumer.close()
+        return sent
+
     def _line(self, event_id: str, padding: int) -> bytes:
         fields: dict[str, Any] = {"event": f"kind-{self._number % 3}", "eventId": event_id}
         fields |= {"userId": f"u{self._number % 50}", "properties": {"padding": os.urandom(padding // 2).hex()}}
@@ -129,7 +158,7 @@ class River:
 
     def ends(self) -> dict[int, int]:
         """The end of every partition, asked of the broker."""
-        consumer = Consumer({"bootstrap.servers": self.servers, "group.id": f"ends-{uuid.uuid4().hex}"})
+        consumer = Consumer({"log_level": 0, "bootstrap.servers": self.servers, "group.id": f"ends-{uuid.uuid4().hex}"})
         try:
             ends = {}
             for partition in range(self.partitions):
