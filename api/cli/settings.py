@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from pydantic import SecretStr
@@ -35,13 +35,16 @@ class Setting:
 
 
 def list_settings() -> list[Setting]:
-    """Every setting once, under the processes that read it."""
+    """Every setting once, with the processes that read it."""
     found: dict[str, Setting] = {}
     for process, module, name in _CLASSES:
         kind: type[BaseSettings] = getattr(importlib.import_module(module), name)
         for field, info in kind.model_fields.items():
-            setting = Setting(process, _variable(kind, field, info), _default(info), info.description or "")
-            found.setdefault(field, setting)
+            first = found.get(field)
+            if first is None:
+                found[field] = Setting(process, _variable(kind, field, info), _default(info), info.description or "")
+            elif field in kind.__annotations__:  # read by one more, not merely inherited
+                found[field] = replace(first, process=f"{first.process}, {process}")
     return list(found.values())
 
 
