@@ -26,6 +26,8 @@ from schemas.projects import Scope as KeyScope
 
 logger = logging.getLogger(__name__)
 
+EVENT_PATHS = ("/events", "/events/batch")
+
 _DEFAULT_SOURCE = "api"
 _JSON = [(b"content-type", b"application/json"), *CORS_HEADERS]
 _SPACE = b" \t\r\n"
@@ -62,7 +64,7 @@ class Lane:
         self._is_batch = {
             f"{settings.root_path}{mount}{path}{slash}": path.endswith("/batch")
             for mount in NATIVE_MOUNTS
-            for path in ("/events", "/events/batch")
+            for path in EVENT_PATHS
             for slash in ("", "/")
         }
 
