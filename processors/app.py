@@ -74,6 +74,7 @@ def create_app(
             window=WindowPolicy(settings.duplicate_window_seconds, settings.duplicate_window_rows),
             republish_seconds=SESSION_SECONDS,
             publish_seconds=settings.live_publish_seconds,
+            alarm_ratio=settings.dead_letter_alarm_ratio,
         ),
         DecodePolicy(chain, projects, settings.event_limits),
         Flusher(

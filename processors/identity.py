@@ -3,7 +3,10 @@
 import logging
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -23,6 +26,23 @@ class LogRange:
     end: int
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _asked(question: Callable[P, T]) -> Callable[P, T]:
+    """A broker that does not answer is a reason to start again, not to call a person."""
+
+    @wraps(question)
+    def ask(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return question(*args, **kwargs)
+        except KafkaException as error:
+            raise Restart(f"the broker does not answer: {error}") from error
+
+    return ask
+
+
 class Log:
     """One topic as seen by an own consumer that is in no group. Blocking; used by one thread at a time."""
 
@@ -39,6 +59,7 @@ class Log:
             }
         )
 
+    @_asked
     def chain(self) -> str:
         """`<cluster id>/<topic id>`: another cluster or a recreated topic is another chain."""
         cluster = self._admin.describe_cluster(request_timeout=_TIMEOUT_SECONDS).result()
@@ -53,6 +74,7 @@ class Log:
             raise KafkaException(topic.error)
         return len(topic.partitions)
 
+    @_asked
     def range(self, partition: int) -> LogRange:
         """Start and end of a partition now."""
         start, end = self._consumer.get_watermark_offsets(
@@ -60,6 +82,7 @@ class Log:
         )
         return LogRange(start, end)
 
+    @_asked
     def fingerprint(self, partition: int, offset: int) -> tuple[int, int, int] | None:
         """(offset, timestamp, CRC-32 of the value) of the first record at or after `offset`."""
         self._consumer.assign([TopicPartition(self.topic, partition, offset)])

@@ -48,6 +48,14 @@ class Received:
     generation: int
 
 
+def _alarm_at_rejects(batch: Batch, ratio: float) -> None:
+    """Bad code of one producer must not fill the dead letters in silence."""
+    lines = sum(count.lines for count in batch.counts)
+    if len(batch.rejects) > ratio * lines:
+        metrics.count("streamgauge_alarms_total", kind="dead letters")
+        log.error("many lines were rejected", extra={"rejects": len(batch.rejects), "lines": lines})
+
+
 class ConsumerControl(Protocol):
     """What a worker asks of the group consumer."""
 
@@ -103,6 +111,7 @@ class WorkerPolicy:
     window: WindowPolicy
     republish_seconds: float
     publish_seconds: float
+    alarm_ratio: float
 
 
 @dataclass(slots=True)
@@ -328,6 +337,7 @@ class Worker:
                 owned.durable = position
                 owned.last_timestamp = last.get(partition, owned.last_timestamp)
                 metrics.gauge("streamgauge_lag_offsets", max(0, owned.end - position), partition=partition)
+        _alarm_at_rejects(batch, self.policy.alarm_ratio)
         self._spawn(self._commit({p: n for p, n in flushed.positions.items() if p in self.assigned}))
         log.info("flushed", extra={"rows": flushed.rows, "positions": flushed.positions})
 

@@ -148,7 +148,9 @@ class Bench:
         tables = [FaultyTable(lake, name, log.name) for name in ("events", "dead_letters", "rollups")]
         self.flusher = QuickFlusher(tables[0], tables[1], tables[2], NoBarrier())
         self.worker = Worker(
-            WorkerPolicy(name, flush, WindowPolicy(10**6, 10**6), republish_seconds=0.0, publish_seconds=0.0),
+            WorkerPolicy(
+                name, flush, WindowPolicy(10**6, 10**6), republish_seconds=0.0, publish_seconds=0.0, alarm_ratio=0.1
+            ),
             POLICY,
             self.flusher,
             log,
