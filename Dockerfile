@@ -13,7 +13,7 @@ RUN /venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.12-slim
 RUN useradd --create-home --uid 10001 streamgauge \
- && install --directory --owner streamgauge --mode 0700 /data
+ && install --directory --owner streamgauge --mode 0700 /data /data/run /data/run/metrics
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 STREAMGAUGE_DATA_DIR=/data
 USER streamgauge

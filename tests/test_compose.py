@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 import yaml
-from compose_spec import PyCompose
+from compose_spec import PyCompose, parse_duration
 
 from api.cli.main import COMMANDS, HIDDEN
 from api.cli.settings import list_settings
+from processors.settings import WorkerSettings
 from storage.broker.artifact import KAFKA_VERSION
+from storage.settings import DataDirectory
 
 ROOT = Path(__file__).parents[1]
+PACKAGES = ("schemas", "storage", "processors", "api")
 OURS = ("prepare", "api", "worker", "maintain")
 
 
@@ -30,7 +33,8 @@ def compose() -> dict[str, Any]:
 
 
 def test_every_process_has_a_service(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == {"kafka", "postgres", *OURS}
+    assert set(compose["services"]) == {"kafka", "postgres", "objects", *OURS}
+    assert [name for name, service in compose["services"].items() if service.get("profiles")] == ["objects"]
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -56,10 +60,67 @@ def test_services_wait_are_healthy_and_keep_their_data(compose: dict[str, Any]) 
     for name, service in services.items():
         assert name == "prepare" or "healthcheck" in service, name
         assert service.get("volumes"), name
+        assert service["restart"] == ("no" if name == "prepare" else "unless-stopped")
     for name in ("api", "worker", "maintain"):
         assert services[name]["depends_on"]["prepare"]["condition"] == "service_completed_successfully"
     assert {entry["condition"] for entry in services["prepare"]["depends_on"].values()} == {"service_healthy"}
-    assert set(compose["volumes"]) == {"kafka", "postgres", "data"}
+    assert set(compose["volumes"]) == {"kafka", "postgres", "objects", "data"}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_no_two_containers_share_the_files_of_their_metrics(compose: dict[str, Any], name: str) -> None:
+    """Each is pid 1 of its container, and prometheus-client names its files by pid."""
+    service = compose["services"][name]
+    directory = DataDirectory(Path(service["environment"]["STREAMGAUGE_DATA_DIR"]))
+    assert service["tmpfs"] == [str(directory.metrics)]
+    # Where the image has no such directory, Docker makes it, and its parent, as root's.
+    [made] = re.findall(r"install --directory --owner streamgauge --mode 0700 (.*)$", _text("Dockerfile"), re.M)
+    assert made.split() == [str(directory.root), str(directory.run), str(directory.metrics)]
+
+
+def test_containers_end_before_they_are_killed(compose: dict[str, Any]) -> None:
+    grace = compose["services"]["worker"]["stop_grace_period"]
+    assert parse_duration(grace) > WorkerSettings().shutdown_seconds
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/operators.md"])
+def test_documents_name_what_exists(document: str) -> None:
+    text = _text(document)
+    targets = set(re.findall(r"^([a-z-]+):.*##", _text("Makefile"), re.M)) | {"install-dev"}
+    assert set(re.findall(r"`make ([a-z-]+)", text)) | set(re.findall(r"^make ([a-z-]+)", text, re.M)) <= targets
+    named = set(re.findall(r"(?:`|bin/|^| )streamgauge ([a-z]+)\b(?! [a-z]+ [a-z]+ )", _code(text), re.M))
+    assert named
+    assert named <= set(COMMANDS | HIDDEN)
+
+
+def test_the_operators_guide_names_settings_that_exist() -> None:
+    named = re.findall(r"\b(?:STREAMGAUGE_[A-Z_]+|KAFKA_[A-Z_]+|DATABASE_URL)\b", _text("docs/operators.md"))
+    assert set(named) <= {setting.name for setting in list_settings()}
+
+
+def test_the_operators_guide_explains_every_alarm() -> None:
+    sources = [path.read_text() for top in PACKAGES for path in (ROOT / top).rglob("*.py")]
+    raised = re.compile(r'"streamgauge_alarms_total",\s*(?:kind=|"kind", )"([a-z ]+)"')
+    kinds = {kind for source in sources for kind in raised.findall(source)}
+    assert len(kinds) > 5
+    assert set(re.findall(r"^\| `([a-z ]+)` \|", _text("docs/operators.md"), re.M)) == kinds
+
+
+def test_hooks_are_what_make_check_runs() -> None:
+    hooks = [hook for repo in yaml.safe_load(_text(".pre-commit-config.yaml"))["repos"] for hook in repo["hooks"]]
+    entries = [hook["entry"].replace(".venv/bin", "$(BIN)").split(" -")[0] for hook in hooks]
+    [check] = re.findall(r"^check:.*\n\t@(.*)$", _text("Makefile"), re.M)
+    assert entries == [step.split(" -")[0].removesuffix(" .") for step in check.split(" && ")]
+    assert {hook["language"] for hook in hooks} == {"system"}
+
+
+def _text(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def _code(markdown: str) -> str:
+    """What is set as code: a sentence may begin with the project's name."""
+    return "\n".join(re.findall(r"```.*?```|`[^`\n]+`", markdown, re.S))
 
 
 def test_only_the_api_is_published_and_only_on_loopback(compose: dict[str, Any]) -> None:
@@ -79,7 +140,7 @@ def test_kafka_is_the_version_that_is_embedded(compose: dict[str, Any]) -> None:
 def test_the_image_holds_the_pinned_packages_and_ours() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert "--require-hashes -r requirements.lock" in dockerfile
-    for package in ("schemas", "storage", "processors", "api"):
+    for package in PACKAGES:
         assert f"COPY {package} {package}\n" in dockerfile
     assert re.search(r"^USER streamgauge$", dockerfile, re.M)
 
