@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prometheus_client import start_http_server
 
-from processors.barrier import DiskBarrier
+from processors.barrier import DiskBarrier, NoBarrier
 from processors.errors import WorkerError
 from processors.identity import wait_for_topics
 from processors.projects import KnownProjects
@@ -56,7 +56,7 @@ def run(settings: WorkerSettings, name: str) -> None:
     app = create_app(
         settings,
         name,
-        DiskBarrier(directory.run / "synced.json"),
+        NoBarrier() if settings.lake_uri else DiskBarrier(directory.run / "synced.json"),
         KnownProjects(lambda: known_project_ids(metadata)),
         lambda: _say_ready(ready_file),
     )

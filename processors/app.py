@@ -25,6 +25,7 @@ from processors.settings import WorkerSettings
 from processors.watchdog import Watchdog
 from processors.worker import Worker, WorkerPolicy
 from storage.lake.commit import FencedTable
+from storage.lake.place import place_at
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def create_app(
     topic = app.topic(settings.kafka_topic, key_type=bytes, value_type=bytes, acks=False)
     view = Log(librdkafka, settings.kafka_topic)
     chain = view.chain()
-    lake = settings.lake_uri
+    lake = place_at(settings.lake_place)
     worker = Worker(
         WorkerPolicy(
             name=name,

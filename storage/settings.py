@@ -1,12 +1,16 @@
 """What every process must know: where the data is, which Kafka, which database."""
 
+import re
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.events import HARD_LIMITS, EventLimits
+
+# What is the same in a URI, a key and a file's path, whoever encodes it.
+_LAKE_URI = re.compile(r"s3://[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9._=-]+)*/?")
 
 
 class DataDirectory:
@@ -90,6 +94,11 @@ class StorageSettings(BaseSettings):
     kafka_group: str = Field("streamgauge", description="Consumer group of the workers.")
     kafka_partitions: int = Field(4, ge=1, le=1024, description="Partitions of the events topic when it is created.")
     kafka_replication: int = Field(1, ge=1, le=7, description="Replication factor of the topics when they are created.")
+    lake_uri: str | None = Field(
+        None,
+        description="Where the lake's tables are: s3://bucket/prefix of an S3-compatible store, reached by the standard"
+        " AWS_* variables; in the data directory by default.",
+    )
     lake_shown_as: str | None = Field(
         None,
         description="Where analysts find the lake (a mount or an s3:// prefix), when not at its path on this host.",
@@ -103,10 +112,17 @@ class StorageSettings(BaseSettings):
     def directory(self) -> DataDirectory:
         return DataDirectory(self.data_dir)
 
+    @field_validator("lake_uri")
+    @classmethod
+    def _is_prefix(cls, uri: str | None) -> str | None:
+        if uri and not _LAKE_URI.fullmatch(uri):
+            raise ValueError(f"name s3://bucket/prefix (letters, digits and ._=-), or nothing for a disk, not {uri!r}")
+        return uri or None
+
     @property
-    def lake_uri(self) -> str:
-        """Where the tables are."""
-        return str(self.directory.lake)
+    def lake_place(self) -> str:
+        """Where the tables are: a directory or an s3:// prefix."""
+        return self.lake_uri or str(self.directory.lake)
 
     @property
     def metadata_url(self) -> str:

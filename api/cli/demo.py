@@ -29,6 +29,7 @@ from api.demo.flights import (
     timetable,
 )
 from schemas.projects import Dialect, Scope
+from storage.lake.place import Place, place_at
 from storage.meta.accounts import ensure_account, find_account
 from storage.meta.engine import open_metadata
 from storage.meta.keys import KeySpec, create_keys
@@ -46,7 +47,7 @@ class _Stage:
     """Where the demo plays."""
 
     url: str
-    lake: Path
+    lake: Place
     project: int
     ingest: str
     read: str
@@ -106,7 +107,7 @@ def _set(settings: StorageSettings, url: str, flights: int) -> _Stage:
         ingest, read = (key.secret for key in create_keys(metadata, specs, now))
     say(f"project {project.name} ({project.id}) of {EMAIL}")
     say(f"read key {read}")
-    return _Stage(url, settings.directory.lake, project.id, ingest, read)
+    return _Stage(url, place_at(settings.lake_place), project.id, ingest, read)
 
 
 def _load(stage: _Stage, file: Path, counted: Census) -> str:
@@ -190,6 +191,6 @@ def _show_next(stage: _Stage, settings: StorageSettings) -> None:
         f"  curl {key} '{url}/api/v1/metrics?metric=unique_users&interval=month&{year}'",
         f"  curl {key} '{url}/api/v1/events?userId=N725MQ&limit=3&{year}'",
         f"  streamgauge sql --data-dir {root} \"SELECT properties->>'carrier', count(*) FROM events GROUP BY 1\"",
-        f"  duckdb -readonly {stage.lake / 'lake.duckdb'}",
+        f"  duckdb -readonly {settings.directory.lake / 'lake.duckdb'}",
     ):
         say(line)

@@ -25,8 +25,10 @@ from api.log.topics import check_topics, group_lag
 from api.settings import ApiSettings
 from storage.errors import StorageError
 from storage.lake.audit import audit
+from storage.lake.place import place_at
+from storage.lake.selftest import check_fence
 from storage.lake.snapshot import TableReader
-from storage.lake.tables import TABLES
+from storage.lake.tables import TABLES, has_tables
 from storage.meta.engine import open_metadata
 from storage.meta.projects import list_projects
 
@@ -170,17 +172,19 @@ def _lag(settings: ApiSettings) -> Finding:
 
 
 def _check_lake(patient: Patient) -> Iterator[Finding]:
-    directory = patient.settings.directory
-    if patient.settings.lake_uri == str(directory.lake) and not (directory.lake / "events").exists():
-        yield Finding("lake", "note", "no tables yet; `streamgauge up` makes them")
+    lake = place_at(patient.settings.lake_place)
+    if not has_tables(lake):
+        yield Finding("lake", "note", f"no tables at {lake} yet; `streamgauge up` makes them")
         return
-    versions = {name: TableReader(patient.settings.lake_uri, name).version() for name in TABLES}
+    versions = {name: TableReader(lake, name).version() for name in TABLES}
     yield Finding("lake", "ok", ", ".join(f"{name} at version {version}" for name, version in versions.items()))
+    check_fence(lake)
+    yield Finding("lake's storage", "ok", "refuses the second of two writers, as it must")
 
 
 def _check_audit(patient: Patient) -> Iterator[Finding]:
-    lake = patient.settings.directory.lake
-    if not (lake / "events").exists():
+    lake = place_at(patient.settings.lake_place)
+    if not has_tables(lake):
         return
     result = audit(lake)
     for failure in result.failures:

@@ -11,6 +11,7 @@ from api.cli.output import Failure, say, say_json, say_table, working
 from api.cli.running import UpLock
 from api.cli.view import view
 from storage.lake.audit import audit
+from storage.lake.place import place_at
 from storage.lake.tables import TABLES, TableName
 from storage.maintenance.manual import by_hand, open_table, table_files, table_history
 from storage.maintenance.manual import restore as restore_events
@@ -24,7 +25,7 @@ Table = Annotated[TableName, typer.Option("--table", help="Which table.")]
 
 @lake.command(help="List the live data files of a table.")
 def files(table: Table = "events", data_dir: DataDir = None, json: Json = False) -> None:
-    found = table_files(load(MaintenanceSettings, data_dir).directory.lake, table)
+    found = table_files(place_at(load(MaintenanceSettings, data_dir).lake_place), table)
     if json:
         say_json([asdict(file) | {"date": str(file.date), "written_at": file.written_at.isoformat()} for file in found])
         return
@@ -40,7 +41,7 @@ def history(
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
-    commits = table_history(load(MaintenanceSettings, data_dir).directory.lake, table, limit)
+    commits = table_history(place_at(load(MaintenanceSettings, data_dir).lake_place), table, limit)
     if json:
         say_json([commit | {"at": commit["at"].isoformat()} for commit in commits])
         return
@@ -73,7 +74,7 @@ def verify(
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
-    place = load(MaintenanceSettings, data_dir).directory.lake
+    place = place_at(load(MaintenanceSettings, data_dir).lake_place)
     open_table(place, "events")
     with working("adding up"):
         result = audit(place, "scan" if scan else "counts")
@@ -90,15 +91,16 @@ def verify(
 def restore(
     version: Annotated[int, typer.Argument(help="A version of `streamgauge lake history`.")], data_dir: DataDir = None
 ) -> None:
-    directory = load(MaintenanceSettings, data_dir).directory
-    open_table(directory.lake, "events")
+    settings = load(MaintenanceSettings, data_dir)
+    directory, place = settings.directory, place_at(settings.lake_place)
+    open_table(place, "events")
     with UpLock(directory.create().run), working("restoring"):
-        restored = restore_events(directory.lake, directory.run, version, datetime.now(UTC))
+        restored = restore_events(place, directory.run, version, datetime.now(UTC))
     say(f"events stands at version {version} again, as version {restored}; the next start reads on from there")
 
 
 def _counts(settings: MaintenanceSettings) -> dict[TableName, int]:
-    return {name: len(table_files(settings.directory.lake, name)) for name in TABLES}
+    return {name: len(table_files(place_at(settings.lake_place), name)) for name in TABLES}
 
 
 def _minute(at: datetime) -> str:

@@ -11,6 +11,7 @@ import typer
 
 from api.cli.options import DataDir, load
 from api.cli.output import Failure, note, say_table
+from storage.lake.place import place_at
 from storage.query.analyst import Answer, ask
 from storage.settings import StorageSettings
 
@@ -28,7 +29,7 @@ def sql(
     data_dir: DataDir = None,
 ) -> None:
     """Ask the newest version of the lake. Nothing but its files can be read, and nothing written."""
-    lake = load(StorageSettings, data_dir).directory.lake
+    lake = place_at(load(StorageSettings, data_dir).lake_place)
     if output is None and form in ("parquet", "arrow") and sys.stdout.isatty():
         raise Failure(f"{form} is not for a terminal: name a file with --output, or pipe it")
     if output is not None and form == "table":

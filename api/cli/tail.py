@@ -17,6 +17,8 @@ from api.ingest.refusals import FILE_NAME
 from api.log.consumer import LogReader
 from api.log.reading import LoggedEvent
 from schemas.instants import format_millis
+from storage.lake.place import Place, place_at
+from storage.lake.tables import has_tables
 from storage.query.deadletters import DeadLetterTail, StoredLetter
 from storage.query.engine import EnginePolicy, QueryEngine
 from storage.query.lake import Lake
@@ -52,7 +54,7 @@ def accepted(settings: StorageSettings) -> Iterator[dict[str, Any]]:
 
 def refused(settings: StorageSettings) -> Iterator[dict[str, Any]]:
     """Refused items, for ever."""
-    with RejectTail(settings.directory) as tail:
+    with RejectTail(settings.directory, place_at(settings.lake_place)) as tail:
         note("waiting for refused items; Ctrl-C ends")
         while True:
             yield from tail.fresh()
@@ -62,12 +64,12 @@ def refused(settings: StorageSettings) -> Iterator[dict[str, Any]]:
 class RejectTail:
     """Refused items of the door and dead letters of the workers that come after it was made; close it."""
 
-    def __init__(self, directory: DataDirectory) -> None:
-        if not (directory.lake / "dead_letters").is_dir():
-            raise Failure(f"there is no lake in {directory.root}: run `streamgauge up` first, or name --data-dir")
+    def __init__(self, directory: DataDirectory, lake: Place) -> None:
+        if not has_tables(lake):
+            raise Failure(f"there is no lake at {lake}: run `streamgauge up` first, or name --data-dir")
         self._door = RefusalTail(directory.logs / FILE_NAME)
-        self._letters = DeadLetterTail(Lake(directory.lake))
-        self._engine = QueryEngine(directory.lake, EnginePolicy(threads=1, memory_bytes=_MEMORY_BYTES))
+        self._letters = DeadLetterTail(Lake(lake))
+        self._engine = QueryEngine(lake, EnginePolicy(threads=1, memory_bytes=_MEMORY_BYTES))
         self.fresh()
 
     def fresh(self) -> list[dict[str, Any]]:

@@ -2,7 +2,9 @@
 
 from api.cli.options import DataDir, load
 from api.cli.output import Failure, note, say
+from storage.lake.place import place_at
 from storage.lake.publication import DATABASE, SCRIPT, publish
+from storage.lake.tables import has_tables
 from storage.settings import StorageSettings
 
 
@@ -10,9 +12,11 @@ def view(data_dir: DataDir = None) -> None:
     """Print the path of lake.duckdb; it is made now if no maintain process has published it yet."""
     settings = load(StorageSettings, data_dir)
     lake = settings.directory.lake
-    if not lake.is_dir():
-        raise Failure(f"there is no lake in {settings.directory.root}: run `streamgauge up` first, or name --data-dir")
+    tables = place_at(settings.lake_place)
+    if not has_tables(tables):
+        raise Failure(f"there is no lake at {tables}: run `streamgauge up` first, or name --data-dir")
     if not (lake / DATABASE).exists():
-        publish(lake, settings.lake_shown_as, settings.lake_group_readable)
+        lake.mkdir(mode=0o700, parents=True, exist_ok=True)
+        publish(lake, settings.lake_shown_as, settings.lake_group_readable, tables)
     note(f"open it with `duckdb -readonly`, or read {lake / SCRIPT} with `duckdb -init` for the newest version")
     say(str(lake / DATABASE))

@@ -5,12 +5,12 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from api.cli.output import Failure
 from api.demo.door import Door
 from api.demo.flights import EVENT, FIRST_DAY, LAST_DAY, ROWS, ZONE, Census
+from storage.lake.place import Place
 from storage.query.analyst import ask
 
 _RANGE: Final[dict[str, str]] = {"from": FIRST_DAY, "to": LAST_DAY, "timezone": ZONE, "event": EVENT}
@@ -74,7 +74,7 @@ def _comparable(instant: str) -> str:
     return instant if "." in instant else instant.replace("Z", ".000Z")
 
 
-def compare(door: Door, lake: Path, project: int, counted: Census) -> Iterator[Comparison]:
+def compare(door: Door, lake: Place, project: int, counted: Census) -> Iterator[Comparison]:
     """Every quantity, over HTTP where the API has an answer for it, else by SQL on the lake."""
     is_whole = counted.flights == ROWS
 
@@ -113,7 +113,7 @@ _HISTORY: Final = """
     FROM events WHERE project_id = {project} AND event_id LIKE 'flight-%'"""
 
 
-def replayed(lake: Path, project: int, prefix: str) -> int:
+def replayed(lake: Place, project: int, prefix: str) -> int:
     """Rows of one replay in the lake; `prefix` begins their ids."""
     select = "SELECT count(*) AS flights FROM events WHERE project_id = {} AND starts_with(event_id, '{}')"
     return int(_select(lake, select.format(project, prefix))["flights"])
@@ -129,7 +129,7 @@ def _agreeing(answered: dict[int, int], counted: dict[int, int]) -> int:
     return sum(answered.get(month) == counted.get(month, 0) for month in range(1, 13))
 
 
-def _select(lake: Path, sql: str) -> dict[str, Any]:
+def _select(lake: Place, sql: str) -> dict[str, Any]:
     """The one row of a SELECT."""
     with ask(lake, sql) as answer, io.BytesIO() as sink:
         answer.write("json", sink)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -17,7 +16,8 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from storage.errors import LakeBroken
-from storage.lake.deltalog import DeltaLog, positions
+from storage.lake.deltalog import positions, transactions_of
+from storage.lake.place import Place, sizes
 from storage.lake.snapshot import Snapshot, read, snapshot_of
 from storage.lake.tables import TableName, table_uri
 
@@ -75,12 +75,12 @@ class _Pinned:
     versions: dict[str, int]
 
     @classmethod
-    def newest(cls, lake: Path, name: TableName) -> "_Pinned":
+    def newest(cls, lake: Place, name: TableName) -> "_Pinned":
         try:
             table = DeltaTable(table_uri(lake, name))
         except DeltaError as error:
             raise LakeBroken(f"cannot open the {name} table: {error}") from error
-        return cls(table, name, DeltaLog(lake / name).transactions(table.version()))
+        return cls(table, name, transactions_of(lake / name, table.version()))
 
     @property
     def snapshot(self) -> Snapshot:
@@ -119,7 +119,7 @@ class _State:
         return any(position > events.get(app, 0) for app, position in self.dead_letters.positions.items())
 
 
-def audit(lake: Path, depth: Depth = "counts") -> Audit:
+def audit(lake: Place, depth: Depth = "counts") -> Audit:
     """Look at the newest versions, beside their writers. Raises LakeBroken."""
     if depth == "totals":
         return Audit(tuple(_totals(_Pinned.newest(lake, "events"))))
@@ -130,7 +130,7 @@ def audit(lake: Path, depth: Depth = "counts") -> Audit:
     return Audit(tuple(checks))
 
 
-def _settled_state(lake: Path) -> _State:
+def _settled_state(lake: Place) -> _State:
     for turn in range(_TRIES):
         if turn:
             time.sleep(_PAUSE_SECONDS)
@@ -174,27 +174,19 @@ def _positions(state: _State) -> Check:
     return Check("positions of rollups", not behind, behind or "equal to those of events")
 
 
-def _files(state: _State, lake: Path) -> Iterator[Check]:
+def _files(state: _State, lake: Place) -> Iterator[Check]:
     for pinned in (state.events, state.rollups, state.dead_letters):
         actions = pa.table(pinned.table.get_add_actions())
-        missing = [
-            path
-            for path, size in zip(actions["path"].to_pylist(), actions["size_bytes"].to_pylist(), strict=True)
-            if not _has_size(lake / pinned.name / path, size)
-        ]
+        paths = actions["path"].to_pylist()
+        found = sizes([lake / pinned.name / path for path in paths])
+        named = actions["size_bytes"].to_pylist()
+        missing = [path for path, has, size in zip(paths, found, named, strict=True) if has != size]
         yield Check(
             f"files of {pinned.name}",
             not missing,
             f"missing or cut: {', '.join(missing[:5])}" if missing else f"{len(actions)} are there with their size",
             stops_maintenance=True,
         )
-
-
-def _has_size(path: Path, size: int) -> bool:
-    try:
-        return path.stat().st_size == size
-    except FileNotFoundError:
-        return False
 
 
 def _dead_letters(state: _State) -> Check:

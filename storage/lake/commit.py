@@ -6,13 +6,13 @@ What delta-rs does, and why this is a fence: docs/decisions/0002-exactly-once.md
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, DeltaProtocolError, SchemaMismatchError, TableNotFoundError
 
 from storage.errors import LakeBroken, LakeUnreadable
+from storage.lake.place import Place
 from storage.lake.tables import LOG_COLUMN, TABLES, TableName, table_uri, transactions, writer_properties
 
 COMMIT_RETRIES = 15
@@ -41,7 +41,7 @@ class FencedTable:
     The handle moves in two places only: `reload`, and a successful write.
     """
 
-    def __init__(self, lake: Path | str, name: TableName, chain: str) -> None:
+    def __init__(self, lake: Place | str, name: TableName, chain: str) -> None:
         self.name = name
         self.chain = chain
         self.uri = table_uri(lake, name)

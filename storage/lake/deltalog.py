@@ -1,4 +1,4 @@
-"""The `_delta_log` of a table on local disk, read as files: what delta-rs does not tell.
+"""The `_delta_log` of a table, read as files: what delta-rs does not tell.
 
 delta-rs answers one application transaction by name but never lists them, and opens no table whose
 newest checkpoint is torn; audit, barrier and boot check need both.
@@ -7,7 +7,9 @@ newest checkpoint is torn; audit, barrier and boot check need both.
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.errors import LakeBroken
+from storage.lake.place import Place, names_in
 
+_FETCHES = 16  # a round trip each, side by side
 _POSITION = re.compile(r".+/\d+")
 _ENTRY = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.parquet")
@@ -46,7 +50,7 @@ class TornEntry(Exception):
 
 
 class DeltaLog:
-    """The log of one table, by its files."""
+    """The log of one table on local disk, by its files."""
 
     def __init__(self, table: Path) -> None:
         self.table = table
@@ -110,6 +114,33 @@ class DeltaLog:
         except (OSError, pa.ArrowInvalid) as error:
             raise LakeBroken(f"{self.table.name}: checkpoint {version} cannot be read: {error}") from error
         return [value for value in values if value is not None]
+
+
+def transactions_of(table: Place, version: int) -> dict[str, int]:
+    """Every application transaction as of a version. Raises LakeBroken.
+
+    Of a table in a store the log is fetched, from its last checkpoint on.
+    """
+    if isinstance(table, Path):
+        return DeltaLog(table).transactions(version)
+    remote = table / "_delta_log"
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(_FETCHES) as pool:
+        log = DeltaLog(Path(folder) / table.name)
+        log.directory.mkdir(parents=True)
+        try:
+            names = names_in(remote)
+            base = max((v for n in names if (v := _number(_CHECKPOINT, n)) is not None and v <= version), default=-1)
+            wanted = [n for n in names if (v := _number(_ENTRY, n)) is not None and base < v <= version]
+            wanted += [n for n in names if _number(_CHECKPOINT, n) == base]
+            for name, data in zip(wanted, pool.map(lambda name: (remote / name).read_bytes(), wanted), strict=True):
+                (log.directory / name).write_bytes(data)
+        except OSError as error:
+            raise LakeBroken(f"{table.name}: its log cannot be read: {error}") from error
+        return log.transactions(version)
+
+
+def _number(pattern: re.Pattern[str], name: str) -> int | None:
+    return int(match[1]) if (match := pattern.fullmatch(name)) else None
 
 
 def parse(version: int, data: bytes) -> Entry:

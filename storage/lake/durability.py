@@ -20,6 +20,7 @@ from deltalake.exceptions import DeltaError
 
 from storage.errors import LakeBroken
 from storage.lake.deltalog import DeltaLog, Entry, LoggedFile, TornEntry
+from storage.lake.place import Place
 from storage.lake.tables import TABLES, table_uri, transactions
 
 NOTHING_SYNCED = -1
@@ -314,19 +315,19 @@ def _names_checkpoint(log: DeltaLog) -> bool:
         return False
 
 
-def restore_version(table: Path, version: int, positions: dict[str, int]) -> int:
+def restore_version(table: Place, version: int, positions: dict[str, int]) -> int:
     """Bring back the rows of a version together with the given application transactions; no writer may be alive.
 
     delta-rs' `restore` alone brings back rows but not positions, which would lose events silently.
     """
     try:
-        handle = DeltaTable(table)
+        handle = DeltaTable(str(table))
         handle.restore(
             version,
             commit_properties=CommitProperties(
                 app_transactions=transactions(positions), custom_metadata={"streamgauge": f"restore {version}"}
             ),
         )
-        return DeltaTable(table).version()
+        return DeltaTable(str(table)).version()
     except DeltaError as error:
         raise LakeBroken(f"{table.name}: cannot restore version {version}: {error}") from error

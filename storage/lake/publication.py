@@ -16,6 +16,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from storage.errors import LakeBroken
+from storage.lake.place import Place
 from storage.lake.script import script
 from storage.lake.tables import TABLES, TableName, table_uri
 from storage.lake.views import files_select, literal, view_select
@@ -42,7 +43,7 @@ class Pinned:
     removed_rows: int
 
 
-def open_tables(lake: Path) -> dict[TableName, DeltaTable]:
+def open_tables(lake: Place) -> dict[TableName, DeltaTable]:
     """A handle of each table; raises LakeBroken where one is missing."""
     try:
         return {name: DeltaTable(table_uri(lake, name)) for name in TABLES}
@@ -67,20 +68,27 @@ def pin(table: DeltaTable) -> Pinned:
     )
 
 
-def publish(lake: Path, shown_as: str | None = None, for_group: bool = False) -> dict[TableName, int]:
+def publish(
+    lake: Path, shown_as: str | None = None, for_group: bool = False, tables: Place | None = None
+) -> dict[TableName, int]:
     """Write both files anew for the newest version of each table; returns those versions.
 
+    `tables` is where these are when not beside the files: a store takes the tables, and never the files.
     `shown_as` is where readers find the lake (a mount, an s3:// prefix); without it, where it is.
     `for_group` opens the lake to the group of its files, and to nobody else.
     """
-    return _publish(lake, open_tables(lake), shown_as, for_group, datetime.now(UTC))
+    place = tables or lake
+    return _publish(lake, place, open_tables(place), shown_as, for_group, datetime.now(UTC))
 
 
 class Publisher:
     """Republishes when a table has a new version; one thread of the maintain process."""
 
-    def __init__(self, lake: Path, shown_as: str | None = None, for_group: bool = False) -> None:
+    def __init__(
+        self, lake: Path, shown_as: str | None = None, for_group: bool = False, tables: Place | None = None
+    ) -> None:
         self._lake = lake
+        self._place = tables or lake
         self._shown_as = shown_as
         self._for_group = for_group
         self._tables: dict[TableName, DeltaTable] = {}
@@ -89,17 +97,17 @@ class Publisher:
     def step(self, now: datetime) -> bool:
         """Publish if a version moved or a file is gone; true when it did. Costs a millisecond when nothing changed."""
         if not self._tables:
-            self._tables = open_tables(self._lake)
+            self._tables = open_tables(self._place)
         try:
             for table in self._tables.values():
                 table.update_incremental()
         except (DeltaError, OSError) as error:
             self._tables = {}  # a handle older than the cleaned log: start from fresh ones
-            raise LakeBroken(f"cannot follow the lake at {self._lake}: {error}") from error
+            raise LakeBroken(f"cannot follow the lake at {self._place}: {error}") from error
         versions = {name: table.version() for name, table in self._tables.items()}
         if versions == self._published and all((self._lake / name).exists() for name in (DATABASE, SCRIPT)):
             return False
-        self._published = _publish(self._lake, self._tables, self._shown_as, self._for_group, now)
+        self._published = _publish(self._lake, self._place, self._tables, self._shown_as, self._for_group, now)
         return True
 
     def run(self, stop: Event) -> None:
@@ -117,12 +125,17 @@ class Publisher:
 
 
 def _publish(
-    lake: Path, tables: Mapping[TableName, DeltaTable], shown_as: str | None, for_group: bool, now: datetime
+    lake: Path,
+    place: Place,
+    tables: Mapping[TableName, DeltaTable],
+    shown_as: str | None,
+    for_group: bool,
+    now: datetime,
 ) -> dict[TableName, int]:
-    root = (shown_as or str(lake.absolute())).rstrip("/")
+    root = (shown_as or str(place.absolute())).rstrip("/")
     pins = {name: pin(table) for name, table in tables.items()}
     _sweep(lake)
-    if for_group:
+    if for_group and isinstance(place, Path):
         _share(lake, pins)
     # Nobody may write, the owner included: a client that opens the database to write locks all readers out.
     mode = 0o440 if for_group else 0o444

@@ -3,14 +3,15 @@
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
-from storage.errors import LakeUnreadable
+from storage.errors import LakeUnreadable, Unavailable
+from storage.lake.place import Place, let_read, store_failure
 from storage.lake.tables import TableName, table_uri
 from storage.lake.views import READ_OPTIONS, empty_select
 
@@ -27,7 +28,7 @@ class Snapshot:
 class TableReader:
     """Follows one table: a held handle that moves forward when it is older than asked. Thread-safe."""
 
-    def __init__(self, lake: Path | str, name: TableName) -> None:
+    def __init__(self, lake: Place | str, name: TableName) -> None:
         self.name = name
         self._table = DeltaTable(table_uri(lake, name))
         self._lock = threading.Lock()
@@ -59,7 +60,10 @@ class TableReader:
     def _refresh(self, max_age_seconds: float) -> None:
         now = time.monotonic()
         if now - self._refreshed_at > max_age_seconds:
-            self._table.update_incremental()
+            try:
+                self._table.update_incremental()
+            except (DeltaError, OSError) as error:
+                raise Unavailable(f"the {self.name} table cannot be read now: {error}") from error
             self._refreshed_at = now
 
 
@@ -84,9 +88,11 @@ def read(snapshot: Snapshot, select: str, where: str, parameters: list[object]) 
     try:
         with duckdb.connect(":memory:") as connection:
             connection.execute("SET TimeZone = 'UTC'")
+            let_read(connection, snapshot.files[:1])
             rows: pa.Table = connection.sql(
                 f"SELECT {select} FROM {source} WHERE {where}", params=[*bound, *parameters]
             ).to_arrow_table()
             return rows
     except duckdb.Error as error:
-        raise LakeUnreadable(f"cannot read {snapshot.table} at version {snapshot.version}: {error}") from error
+        said = store_failure(error) or error
+        raise LakeUnreadable(f"cannot read {snapshot.table} at version {snapshot.version}: {said}") from error

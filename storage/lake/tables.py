@@ -8,6 +8,9 @@ from typing import Literal
 import pyarrow as pa
 from deltalake import ColumnProperties, DeltaTable, Transaction, WriterProperties
 
+from storage.errors import Unavailable
+from storage.lake.place import Place, names_in
+
 TableName = Literal["events", "rollups", "sessions", "dead_letters"]
 
 SCHEMA_VERSION = 1
@@ -155,7 +158,7 @@ _PLAIN_COLUMNS = (
 )
 
 
-def table_uri(lake: Path | str, name: TableName) -> str:
+def table_uri(lake: Place | str, name: TableName) -> str:
     """Where a table lives; `lake` is a directory or an s3:// prefix."""
     return f"{str(lake).rstrip('/')}/{name}"
 
@@ -171,7 +174,19 @@ def writer_properties(name: TableName, level: int = 1) -> WriterProperties:
     )
 
 
-def create_tables(lake: Path | str) -> None:
+def has_tables(lake: Place) -> bool:
+    """Whether the lake was ever made. Raises Unavailable where its store does not answer."""
+    if isinstance(lake, Path):
+        return (lake / "events" / "_delta_log").is_dir()
+    try:
+        return bool(names_in(lake / "events" / "_delta_log"))
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise Unavailable(f"the lake at {lake} does not answer: {error}") from error
+
+
+def create_tables(lake: Place | str) -> None:
     """Create the tables that are missing and add columns that are new; one process, before any writer."""
     for name, spec in TABLES.items():
         uri = table_uri(lake, name)

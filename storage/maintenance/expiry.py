@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 from deltalake import DeltaTable
 
 from storage.lake.audit import REJECTS_REMOVED
+from storage.lake.place import Place
 from storage.lake.snapshot import Snapshot, read
 from storage.lake.tables import TableName, table_uri
 from storage.maintenance.files import LiveFile, live_files
@@ -18,7 +18,7 @@ from storage.maintenance.swap import remove
 _DATED: Final[tuple[TableName, ...]] = ("events", "rollups", "sessions")
 
 
-def expire(lake: Path, now: datetime, policy: RetentionPolicy) -> dict[TableName, int]:
+def expire(lake: Place, now: datetime, policy: RetentionPolicy) -> dict[TableName, int]:
     """Drop what the policy does not keep; rows removed by table. Safe to repeat. Raises SwapRefused.
 
     The bytes are free on disk after the next vacuum, a day later: readers may still hold the files.
@@ -35,7 +35,7 @@ def expire(lake: Path, now: datetime, policy: RetentionPolicy) -> dict[TableName
     return removed
 
 
-def _expire_dead_letters(lake: Path, now: datetime, policy: RetentionPolicy) -> int:
+def _expire_dead_letters(lake: Place, now: datetime, policy: RetentionPolicy) -> int:
     table = DeltaTable(table_uri(lake, "dead_letters"))
     oldest = now.astimezone(UTC).date() - timedelta(days=policy.dead_letter_days)
     old = [file for file in live_files(table) if file.date < oldest]
@@ -45,7 +45,7 @@ def _expire_dead_letters(lake: Path, now: datetime, policy: RetentionPolicy) -> 
     return remove(table, old, now, f"retention: dead letters before {oldest}", {REJECTS_REMOVED: counted})
 
 
-def _rejects(lake: Path, table: DeltaTable, files: Sequence[LiveFile]) -> int:
+def _rejects(lake: Place, table: DeltaTable, files: Sequence[LiveFile]) -> int:
     """Rows that stand for a line; the others stand for offsets."""
     paths = tuple(str(lake / "dead_letters" / file.path) for file in files)
     rows = read(Snapshot("dead_letters", table.version(), paths), "count(*) AS n", "record_index >= 0", [])

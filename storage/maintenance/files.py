@@ -1,6 +1,7 @@
 """The data files of a table: those that are live, and new ones with the statistics the log shows."""
 
 import json
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -16,6 +17,7 @@ from deltalake import DeltaTable
 from deltalake.transaction import AddAction
 
 from storage.lake.durability import sync_file
+from storage.lake.place import Place
 from storage.lake.tables import ROW_GROUP_ROWS, TABLES, TableName, writer_properties
 
 # The state of a file is in its name, so that the policy needs no memory: `sorted` files belong to a closed
@@ -106,7 +108,7 @@ class DateFiles:
     """Writes rows that come sorted by date into new files, on disk before anything names them."""
 
     def __init__(
-        self, table: Path, name: TableName, schema: pa.Schema, origin: Origin, target_bytes: int = TARGET_BYTES
+        self, table: Place, name: TableName, schema: pa.Schema, origin: Origin, target_bytes: int = TARGET_BYTES
     ) -> None:
         self.table = table
         self.schema = wide(pa.schema([column for column in schema if column.name != "date"]))
@@ -156,19 +158,18 @@ class DateFiles:
 class _OpenFile:
     day: date
     path: str
-    place: Path
-    sink: pa.OSFile
+    place: Place
+    sink: pa.NativeFile
     writer: pq.ParquetWriter
     statistics: _Statistics
 
     @classmethod
-    def create(cls, table: Path, name: TableName, schema: pa.Schema, day: date, origin: Origin) -> "_OpenFile":
+    def create(cls, table: Place, name: TableName, schema: pa.Schema, day: date, origin: Origin) -> "_OpenFile":
         path = f"date={day}/{origin}-{uuid.uuid4()}.zstd.parquet"
         place = table / path
-        place.parent.mkdir(exist_ok=True)
         plain = writer_properties(name).column_properties or {}
         columns = TABLES[name].statistics
-        sink = pa.OSFile(str(place), "wb")
+        sink = _sink(place)
         writer = pq.ParquetWriter(
             sink,
             schema,
@@ -191,15 +192,16 @@ class _OpenFile:
 
     def close(self) -> AddAction:
         self.writer.close()
+        size = self.size
         self.sink.close()
-        sync_file(self.place)
-        sync_file(self.place.parent)
-        stat = self.place.stat()
+        if isinstance(self.place, Path):
+            sync_file(self.place)
+            sync_file(self.place.parent)
         return AddAction(
             path=self.path,
-            size=stat.st_size,
+            size=size,
             partition_values={"date": str(self.day)},
-            modification_time=int(stat.st_mtime * 1000),
+            modification_time=int(time.time() * 1000),
             data_change=False,
             stats=self.statistics.json(),
         )
@@ -210,6 +212,13 @@ class _OpenFile:
         self.writer.is_open = False  # or it tries again when it is collected
         self.sink.close()
         self.place.unlink(missing_ok=True)
+
+
+def _sink(place: Place) -> pa.NativeFile:
+    if not isinstance(place, Path):
+        return place.open_to_write()
+    place.parent.mkdir(exist_ok=True)
+    return pa.OSFile(str(place), "wb")
 
 
 def _by_date(batch: pa.RecordBatch) -> Iterator[tuple[date, pa.RecordBatch]]:

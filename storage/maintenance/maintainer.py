@@ -15,6 +15,7 @@ from storage import metrics
 from storage.errors import LakeBroken
 from storage.lake.audit import Depth, audit
 from storage.lake.durability import Barrier
+from storage.lake.place import Place
 from storage.lake.tables import TABLES, TableName, table_uri
 from storage.maintenance.expiry import expire
 from storage.maintenance.files import live_files
@@ -46,7 +47,7 @@ class Maintainer:
 
     def __init__(
         self,
-        lake: Path,
+        lake: Place,
         run_dir: Path,
         merging: MergePolicy,
         retention: RetentionPolicy,
@@ -62,7 +63,9 @@ class Maintainer:
         self._resources = resources
         self._is_stopping = is_stopping
         self._clock = clock
-        self._barriers = {name: Barrier(lake / name, run_dir / "synced.json") for name in TABLES}
+        self._barriers: dict[TableName, Barrier] = {}
+        if isinstance(lake, Path):  # a store keeps what it took
+            self._barriers = {name: Barrier(lake / name, run_dir / "synced.json") for name in TABLES}
 
     def tasks(self, audit_every: timedelta) -> list[PeriodicTask]:
         """Everything this process does in turn; publication has a loop of its own."""
@@ -178,7 +181,8 @@ class Maintainer:
         self._audit("totals")
 
     def _sync(self, name: TableName) -> None:
-        self._barriers[name].sync(self._open(name))
+        if barrier := self._barriers.get(name):
+            barrier.sync(self._open(name))
 
     def _open(self, name: TableName) -> DeltaTable:
         try:

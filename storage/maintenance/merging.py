@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from storage.errors import Unavailable
+from storage.lake.place import Place, let_read, store_failure
 from storage.lake.tables import ROW_GROUP_ROWS, TABLES, TableName
 from storage.maintenance.files import LiveFile, wide
 from storage.sketches import PeopleUnion
@@ -34,7 +35,7 @@ class Resources:
 
 @contextmanager
 def sorted_rows(
-    table: Path,
+    table: Place,
     name: TableName,
     schema: pa.Schema,
     files: Sequence[LiveFile],
@@ -49,12 +50,12 @@ def sorted_rows(
         with _reader(table, name, schema, files, resources, is_deduplicated) as batches:
             yield batches
     except duckdb.Error as error:
-        raise Unavailable(f"cannot read {len(files)} files of {name}: {error}") from error
+        raise Unavailable(f"cannot read {len(files)} files of {name}: {store_failure(error) or error}") from error
 
 
 @contextmanager
 def _reader(
-    table: Path,
+    table: Place,
     name: TableName,
     schema: pa.Schema,
     files: Sequence[LiveFile],
@@ -64,6 +65,7 @@ def _reader(
     paths = [str(table / file.path) for file in files]
     with duckdb.connect(":memory:") as connection:
         _configure(connection, resources)
+        let_read(connection, paths[:1])
         connection.register("blank", wide(schema).empty_table())
         condition, losers = "true", _duplicates(connection, paths) if is_deduplicated else None
         if losers:

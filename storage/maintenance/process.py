@@ -12,6 +12,7 @@ from deltalake.exceptions import DeltaError
 from storage import metrics
 from storage.errors import StorageError
 from storage.lake.durability import NotDurable
+from storage.lake.place import place_at
 from storage.lake.publication import Publisher
 from storage.maintenance.maintainer import Maintainer
 from storage.maintenance.schedule import Schedule
@@ -29,7 +30,8 @@ Loop = Callable[[threading.Event], None]
 
 def loops(settings: MaintenanceSettings) -> list[Loop]:
     """What cannot wait for its turn behind a long merge."""
-    return [Publisher(settings.directory.lake, settings.lake_shown_as, settings.lake_group_readable).run]
+    tables = place_at(settings.lake_place)
+    return [Publisher(settings.directory.lake, settings.lake_shown_as, settings.lake_group_readable, tables).run]
 
 
 def run(settings: MaintenanceSettings, name: str) -> None:
@@ -39,7 +41,7 @@ def run(settings: MaintenanceSettings, name: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     maintainer = Maintainer(
-        directory.lake,
+        place_at(settings.lake_place),
         directory.run,
         settings.merging,
         settings.retention,

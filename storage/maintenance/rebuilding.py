@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
-from pathlib import Path
 
 import pyarrow as pa
 from deltalake import DeltaTable
 
 from storage.lake.audit import drifted
-from storage.lake.deltalog import DeltaLog, positions
+from storage.lake.deltalog import positions, transactions_of
+from storage.lake.place import Place
 from storage.lake.rollups import partials
 from storage.lake.snapshot import read, snapshot_of
 from storage.lake.tables import ROLLUPS, table_uri
@@ -22,7 +22,7 @@ _COLUMNS = "project_id, event, distinct_id, timestamp, is_bot, is_system"
 _HOUR = timedelta(hours=1)
 
 
-def rebuild_rollups(lake: Path, now: datetime) -> list[date]:
+def rebuild_rollups(lake: Place, now: datetime) -> list[date]:
     """Make the rollups count what events hold, where they do not; the dates that were rebuilt.
 
     Only while both tables stand at the same positions: partials that are appended meanwhile are of
@@ -31,7 +31,7 @@ def rebuild_rollups(lake: Path, now: datetime) -> list[date]:
     """
     rollups, events = DeltaTable(table_uri(lake, "rollups")), DeltaTable(table_uri(lake, "events"))
     found = [
-        positions(DeltaLog(lake / table.metadata().name).transactions(table.version())) for table in (rollups, events)
+        positions(transactions_of(lake / str(table.metadata().name), table.version())) for table in (rollups, events)
     ]
     if found[0] != found[1]:
         return []
@@ -42,21 +42,21 @@ def rebuild_rollups(lake: Path, now: datetime) -> list[date]:
     return days
 
 
-def rebuild_all_rollups(lake: Path, now: datetime) -> int:
+def rebuild_all_rollups(lake: Place, now: datetime) -> int:
     """Make every rollup anew at the positions of events, which may have gone back; how many dates.
 
     Only while no writer is alive. Raises SwapRefused.
     """
     rollups, events = DeltaTable(table_uri(lake, "rollups")), DeltaTable(table_uri(lake, "events"))
-    stood = positions(DeltaLog(lake / "rollups").transactions(rollups.version()))
-    stand = positions(DeltaLog(lake / "events").transactions(events.version()))
+    stood = positions(transactions_of(lake / "rollups", rollups.version()))
+    stand = positions(transactions_of(lake / "events", events.version()))
     days = sorted({file.date for table in (rollups, events) for file in live_files(table)})
     _recompute(lake, rollups, events, days, now, dict.fromkeys(stood, 0) | stand)
     return len(days)
 
 
 def _recompute(
-    lake: Path, rollups: DeltaTable, events: DeltaTable, days: Sequence[date], now: datetime, extra: dict[str, int]
+    lake: Place, rollups: DeltaTable, events: DeltaTable, days: Sequence[date], now: datetime, extra: dict[str, int]
 ) -> None:
     writer = DateFiles(lake / "rollups", "rollups", pa.schema(rollups.schema().to_arrow()), "merged")
     writer.write(batch for day in days for batch in _rows_of(events, day))

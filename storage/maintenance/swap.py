@@ -7,7 +7,6 @@ the transaction `maintain` refuses the second, and `maintain#removed` counts eve
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable
@@ -16,6 +15,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from storage.errors import Conflict, LakeBroken
 from storage.lake.audit import REMOVED
+from storage.lake.place import place_at
 from storage.lake.tables import TableName, transactions
 from storage.maintenance.files import TARGET_BYTES, DateFiles, LiveFile
 from storage.maintenance.merging import Resources, sorted_rows
@@ -51,7 +51,7 @@ def merge(
 
     Raises SwapRefused; whatever it wrote by then is an orphan for vacuum, or already removed.
     """
-    root, schema = Path(table.table_uri.removeprefix("file://")), pa.schema(table.schema().to_arrow())
+    root, schema = place_at(table.table_uri), pa.schema(table.schema().to_arrow())
     writer = DateFiles(root, name, schema, "sorted" if is_final else "merged", target_bytes)
     is_deduplicated = is_final and name == "events"
     with sorted_rows(root, name, schema, files, resources, is_deduplicated) as batches:

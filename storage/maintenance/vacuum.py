@@ -9,19 +9,20 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from storage.errors import Unavailable
+from storage.lake.place import Place
 
 # Longer than any query holds a version, and than a writer may be stopped between its file and its commit.
 LEFTOVER_AGE = timedelta(days=1)
 
 
-def vacuum(table: Path, now: datetime) -> tuple[int, int]:
+def vacuum(table: Place, now: datetime) -> tuple[int, int]:
     """Remove unnamed data files (by the table's own retention) and old temporaries; how many of each."""
     try:
         # Only `full` removes files that no commit ever named.
-        removed = DeltaTable(table).vacuum(full=True, dry_run=False)
+        removed = DeltaTable(str(table)).vacuum(full=True, dry_run=False)
     except (DeltaError, OSError) as error:
         raise Unavailable(f"cannot vacuum {table.name}: {error}") from error
-    return len(removed), sweep(table, now)
+    return len(removed), sweep(table, now) if isinstance(table, Path) else 0
 
 
 def sweep(table: Path, now: datetime) -> int:

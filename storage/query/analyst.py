@@ -2,12 +2,10 @@
 
 import csv
 import io
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import duckdb
@@ -16,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.errors import Refused, StorageError, Unavailable
+from storage.lake.place import Place, let_read, place_at, sizes, store_failure
 from storage.lake.publication import create_views, open_tables, pin
 from storage.lake.tables import table_uri
 from storage.lake.views import literal
@@ -92,7 +91,7 @@ class Answer:
 
 
 @contextmanager
-def ask(lake: Path, sql: str) -> Iterator[Answer]:
+def ask(lake: Place, sql: str) -> Iterator[Answer]:
     """Ask one SELECT of the newest version; the answer is read inside the block.
 
     Raises LakeBroken where there is no lake, and Refused for anything but one SELECT that DuckDB accepts.
@@ -101,6 +100,7 @@ def ask(lake: Path, sql: str) -> Iterator[Answer]:
     root = str(lake.absolute())
     files = [f"{table_uri(root, name)}/{file}" for name, pinned in pins.items() for file in pinned.files]
     with tempfile.TemporaryDirectory() as spill, _database(spill) as connection:
+        let_read(connection, [root])
         with _translated(files):
             create_views(connection, pins, root, datetime.now(UTC))
             _lock(connection, files)
@@ -144,12 +144,14 @@ def _translated(files: Sequence[str]) -> Iterator[None]:
         yield
     except (duckdb.IOException, duckdb.PermissionException) as error:
         # A pinned file that is gone is taken for a pattern, and a pattern is not allowed.
-        if isinstance(error, duckdb.PermissionException) and all(map(os.path.exists, files)):
+        if isinstance(error, duckdb.PermissionException) and None not in sizes([place_at(file) for file in files]):
             raise Refused(_first_line(error)) from error
         raise Unavailable(f"a file of the lake could not be read: {_first_line(error)}") from error
     except (duckdb.FatalException, duckdb.InternalException) as error:
         raise StorageError(f"DuckDB failed: {_first_line(error)}") from error
     except duckdb.Error as error:
+        if said := store_failure(error):
+            raise Unavailable(f"a file of the lake could not be read: {said}") from error
         raise Refused(_first_line(error)) from error
 
 

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 import duckdb
 
 from storage.errors import StorageError, Unavailable
+from storage.lake.place import SCHEME, Place, let_read, store_failure
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -41,7 +42,7 @@ class Cursor:
 class QueryEngine:
     """Runs work with a cursor in a bounded pool of threads; close it to end the threads."""
 
-    def __init__(self, lake: os.PathLike[str] | str, policy: EnginePolicy | None = None) -> None:
+    def __init__(self, lake: Place | str, policy: EnginePolicy | None = None) -> None:
         self.policy = policy or EnginePolicy()
         self._database = _open(str(lake), self.policy)
         self._pool = ThreadPoolExecutor(self.policy.threads, thread_name_prefix="query")
@@ -85,6 +86,8 @@ class QueryEngine:
         except duckdb.IOException as error:
             raise Unavailable(f"a file of the lake could not be read: {_first_line(error)}") from error
         except duckdb.Error as error:
+            if said := store_failure(error):
+                raise Unavailable(f"a file of the lake could not be read: {said}") from error
             raise StorageError(f"DuckDB refused a statement: {_first_line(error)}") from error
         finally:
             timer.cancel()
@@ -120,11 +123,11 @@ def _open(lake: str, policy: EnginePolicy) -> duckdb.DuckDBPyConnection:
     database.execute("SET GLOBAL TimeZone = 'UTC'")
     # Files never change: their footers are read once. (An option of an extension, so not for connect's config.)
     database.execute("SET GLOBAL parquet_metadata_cache = true")
-    if "://" not in lake:
-        # The lake's files and nothing else; this must come before external access ends.
-        folder = os.path.abspath(lake).replace("'", "''")
-        database.execute(f"SET allowed_directories = ['{folder}']")
-        database.execute("SET enable_external_access = false")
+    let_read(database, [lake])
+    # The lake's files and nothing else; this must come before external access ends.
+    folder = (lake if lake.startswith(SCHEME) else os.path.abspath(lake)).replace("'", "''")
+    database.execute(f"SET allowed_directories = ['{folder}']")
+    database.execute("SET enable_external_access = false")
     database.execute("SET lock_configuration = true")
     return database
 

@@ -2,9 +2,9 @@
 
 import threading
 from datetime import UTC, datetime
-from pathlib import Path
 
 from schemas.windows import TimeRange
+from storage.lake.place import Place
 from storage.lake.snapshot import Snapshot, TableReader
 from storage.lake.tables import TableName
 
@@ -17,7 +17,7 @@ DAWN = datetime(1, 1, 2, tzinfo=UTC)
 class Lake:
     """Readers of the tables, opened when first asked for. Thread-safe."""
 
-    def __init__(self, place: Path | str, max_age_seconds: float = MAX_AGE_SECONDS) -> None:
+    def __init__(self, place: Place | str, max_age_seconds: float = MAX_AGE_SECONDS) -> None:
         self.place = place
         self.max_age_seconds = max_age_seconds
         self._readers: dict[TableName, TableReader] = {}

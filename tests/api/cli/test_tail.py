@@ -21,7 +21,7 @@ def test_refusals_and_dead_letters_that_come(tmp_path: Path) -> None:
     refusals = Refusals(directory.logs)
     refusals.note(1, "bad_request", "before")
     refusals.close()
-    with RejectTail(directory) as tail:
+    with RejectTail(directory, directory.lake) as tail:
         assert tail.fresh() == []
         refusals.note(1, "payload_too_large", "Event too large", 4)
         refusals.close()
@@ -44,5 +44,5 @@ def test_refusals_and_dead_letters_that_come(tmp_path: Path) -> None:
 
 
 def test_data_directory_without_a_lake(tmp_path: Path) -> None:
-    with pytest.raises(Failure, match=r"no lake in .*: run `streamgauge up` first"):
-        RejectTail(DataDirectory(tmp_path))
+    with pytest.raises(Failure, match=r"no lake at .*: run `streamgauge up` first"):
+        RejectTail(DataDirectory(tmp_path), tmp_path / "lake")
