@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from api import openapi
 from api.analytics.opening import open_analytics
 from api.auth.keys import KeyResolver, ProjectFinder
 from api.dependencies import Access
@@ -120,6 +121,7 @@ def create_app(settings: ApiSettings, services: Services | None = None) -> ASGIA
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(Exception, _on_error)
+    openapi.complete(app)
     surface = NativeSurface(app, settings.root_path)
     inner = RealtimeLane(
         surface, held.live, held.recent, held.keys, held.find_project, held.stopping, settings.root_path

@@ -1,0 +1,82 @@
+"""The OpenAPI document: what the framework knows, the lanes in front of it, and the errors that all routes share."""
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+from api.errors import CODES
+from api.ingest.lane import EVENT_PATHS
+from api.live.view import DEFAULT_MINUTES, MAX_MINUTES
+from api.middleware import NATIVE_MOUNTS
+from api.routes.realtime import REALTIME_PATHS
+
+_Item = dict[str, Any]
+
+_EXAMPLES: Final = {
+    400: "Missing required field: event",
+    401: "Invalid or missing API key",
+    403: "The API key may not do this",
+    404: "Not found",
+    413: "Batch too large: at most 1000 events",
+    415: "Unsupported Content-Encoding: br; use one of gzip, deflate, zstd",
+    503: "The event log cannot take events now; send them again",
+}
+_READ: Final = (400, 401, 403, 404, 503)
+_SENT: Final = {"event": "signup", "userId": "user-1", "eventId": "order-17", "properties": {"plan": "pro"}}
+_INGEST: Final = {
+    "/events": ("Send one event; 200 once the log has it.", _SENT),
+    "/events/batch": ("Send many: an array, `{events: [...]}` or lines of JSON; each is judged alone.", [_SENT]),
+}
+_LIVE: Final = {
+    "/realtime": ("The live figures of now.", "application/json"),
+    "/realtime/stream": ("The same as server-sent events, whenever they change.", "text/event-stream"),
+    "/realtime/prometheus": ("The same as a page for Prometheus.", "text/plain"),
+}
+_TEXT: Final = {"schema": {"type": "string"}}
+
+
+def complete(app: FastAPI) -> None:
+    """Make the app's document say what is true of the whole process."""
+    document: _Item = app.openapi()  # the framework keeps it, and serves what is kept
+    mount, paths, parts = NATIVE_MOUNTS[0], document["paths"], document.setdefault("components", {})
+    for path in EVENT_PATHS:
+        paths.setdefault(mount + path, {})["post"] = _sending(*_INGEST[path])
+    for path in REALTIME_PATHS:
+        paths[mount + path] = {"get": _live(*_LIVE[path])}
+    parts["securitySchemes"] = {
+        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        "bearer": {"type": "http", "scheme": "bearer"},
+    }
+    parts["responses"] = {str(status): _error(status, message) for status, message in _EXAMPLES.items()}
+    parts.pop("schemas", None)  # only the framework's form of errors, which is never sent
+    for path, item in paths.items():
+        for operation in item.values():
+            operation["responses"].pop("422", None)
+            if path.startswith(mount):
+                errors = (*_READ, 413, 415) if operation.get("requestBody") else _READ
+                operation["security"] = [{"key": []}, {"bearer": []}]
+                operation["responses"] |= {str(one): {"$ref": f"#/components/responses/{one}"} for one in errors}
+
+
+def _sending(summary: str, example: object) -> _Item:
+    body = {"required": True, "content": {"application/json": {"example": example}}}
+    headers = [{"name": "Idempotency-Key", "in": "header", **_TEXT}]
+    return {"tags": ["events"], "summary": summary, "parameters": headers, "requestBody": body, "responses": _ok()}
+
+
+def _live(summary: str, kind: str) -> _Item:
+    minutes = {
+        "name": "minutes",
+        "in": "query",
+        "schema": {"type": "integer", "minimum": 1, "default": DEFAULT_MINUTES, "maximum": MAX_MINUTES},
+    }
+    return {"tags": ["realtime"], "summary": summary, "parameters": [minutes], "responses": _ok(kind)}
+
+
+def _ok(kind: str = "application/json") -> _Item:
+    return {"200": {"description": "OK", "content": {kind: {}}}}
+
+
+def _error(status: int, message: str) -> _Item:
+    example = {"error": CODES[status], "message": message}
+    return {"description": CODES[status], "content": {"application/json": {"example": example}}}
