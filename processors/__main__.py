@@ -51,8 +51,8 @@ def run(settings: WorkerSettings, name: str) -> None:
     metadata = open_metadata(settings.metadata_url, directory.key_revision)
     ready_file = directory.run / f"{name}.ready"
     ready_file.unlink(missing_ok=True)
-    if settings.metrics_port is not None:
-        start_http_server(settings.metrics_port, addr="127.0.0.1")
+    if settings.worker_metrics_port is not None:
+        start_http_server(settings.worker_metrics_port, addr=settings.metrics_host)
     app = create_app(
         settings,
         name,

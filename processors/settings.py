@@ -21,4 +21,7 @@ class WorkerSettings(EventLimitSettings):
     dead_letter_alarm_ratio: float = Field(
         0.1, gt=0, le=1, description="Share of rejected lines in one flush that raises an alarm."
     )
-    metrics_port: int | None = Field(None, description="Port for Prometheus when the worker runs on another host.")
+    worker_metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="Port for /metrics of a worker on a host without an API."
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address of /metrics when it has a port of its own.")

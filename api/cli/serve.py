@@ -72,7 +72,7 @@ def worker(
 ) -> None:
     """Run one worker in the foreground."""
     settings = resolve(load(StorageSettings, data_dir))
-    named = {} if metrics_port is None else {"STREAMGAUGE_METRICS_PORT": str(metrics_port)}
+    named = {} if metrics_port is None else {"STREAMGAUGE_WORKER_METRICS_PORT": str(metrics_port)}
     _become(worker_command(name), settings, named)
 
 
