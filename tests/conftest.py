@@ -1,3 +1,3 @@
 """Fixtures shared by all tests."""
 
-pytest_plugins = ["tests.broker"]
+pytest_plugins = ["tests.broker", "tests.s3"]

@@ -14,6 +14,7 @@ from schemas.rows import Row, WebFields
 from storage.lake.columns import rows_table
 from storage.lake.commit import FencedTable, Span, Unclear
 from storage.lake.deadletters import dead_letters_table
+from storage.lake.place import Place
 from storage.lake.rollups import catch_up
 from storage.lake.tables import EVENTS, TableName, create_tables, table_uri
 
@@ -65,7 +66,7 @@ def make_lake(root: Path) -> Path:
 class Writer:
     """One worker's three tables for one partition, written in the order of a flush."""
 
-    def __init__(self, lake: Path, partition: int = 0, chain: str = CHAIN) -> None:
+    def __init__(self, lake: Place, partition: int = 0, chain: str = CHAIN) -> None:
         self.partition = partition
         self.chain = chain
         self.events = FencedTable(lake, "events", chain)

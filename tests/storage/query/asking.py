@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from schemas.answers import MetricAnswer
 from schemas.questions import MetricKind, MetricQuestion
 from schemas.windows import Interval, TimeRange, buckets, parse_range
+from storage.lake.place import Place
 from storage.query.engine import Cursor, EnginePolicy, QueryEngine
 from storage.query.lake import Lake
 from storage.query.planner import Plan, plan
@@ -35,7 +35,7 @@ class Asker:
 
 
 @contextmanager
-def asking(place: Path | str) -> Iterator[Asker]:
+def asking(place: Place) -> Iterator[Asker]:
     """An asker that is always as fresh as the last commit."""
     with QueryEngine(place, EnginePolicy(threads=1)) as engine:
         yield Asker(engine, Lake(place, max_age_seconds=0))

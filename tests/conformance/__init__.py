@@ -1,0 +1,1 @@
+"""One behaviour, every place and server that must show it."""
