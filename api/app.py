@@ -41,6 +41,7 @@ from api.routes.realtime import RealtimeLane
 from api.services import Services
 from api.settings import ApiSettings
 from storage.errors import StorageError
+from storage.lake.place import place_at
 from storage.meta.engine import open_metadata
 from storage.meta.keycache import KeyCache
 from storage.meta.projects import project
@@ -155,7 +156,7 @@ async def _lifespan(held: Services, _: FastAPI) -> AsyncIterator[None]:
         held.door.open()
         stack.push_async_callback(_drain, held)
         held.readiness.add(partial(_log_reasons, held))
-        held.readiness.add(lake_check(held.settings.directory.lake))
+        held.readiness.add(lake_check(place_at(held.settings.lake_place)))
         if held.live_source is not None:
             feed = LiveFeed(held.live, held.live_source)
             await feed.start()
