@@ -19,6 +19,7 @@ Check = Callable[[], Awaitable[list[str]]]
 
 # Balancers and `up` ask often; a look at the log and the disk this old is fresh enough.
 _FRESH_SECONDS = 1.0
+_PATIENCE_SECONDS = 3.0
 
 
 class Readiness:
@@ -60,8 +61,17 @@ def lake_check(lake: Place) -> Check:
             return [f"lake is not writable: {error.strerror or error}"]
         return []
 
+    pending: asyncio.Future[list[str]] | None = None
+
     async def check() -> list[str]:
-        return await asyncio.to_thread(attempt)
+        # One attempt at a time: a disk or a store that hangs must not take a thread a look.
+        nonlocal pending
+        pending = pending or asyncio.ensure_future(asyncio.to_thread(attempt))
+        done, _ = await asyncio.wait((pending,), timeout=_PATIENCE_SECONDS)
+        if not done:
+            return ["lake does not answer"]
+        found, pending = pending.result(), None
+        return found
 
     return check
 

@@ -26,6 +26,7 @@ class Store:
     """A running server."""
 
     endpoint: str
+    pid: int = 0
 
     @property
     def environment(self) -> dict[str, str]:
@@ -53,7 +54,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with output.open("wb") as sink, subprocess.Popen(command, stdout=sink, stderr=sink) as process:
         try:
             _await_bucket(f"http://127.0.0.1:{port}/{_BUCKET}", process, output)
-            yield Store(f"http://127.0.0.1:{port}")
+            yield Store(f"http://127.0.0.1:{port}", process.pid)
         finally:
             process.kill()
 

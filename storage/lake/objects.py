@@ -1,7 +1,7 @@
 """An S3-compatible store as Arrow and DuckDB read it; loaded only where a lake is in one.
 
-delta-rs takes the AWS_* variables from the environment by itself; Arrow is told the same ones here. What is not
-named (keys, session token, profile, the host's role) both find by the AWS rules.
+delta-rs takes the AWS_* variables from the environment by itself. Of these Arrow finds the keys by itself too, and
+is told the others here, so that what writes and what reads are at the same store.
 """
 
 import os
@@ -22,7 +22,7 @@ _KNOWN_FILES = 20_000
 @cache
 def store() -> fs.S3FileSystem:
     """The store that the environment names; one client for the process."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
     scheme, _, host = endpoint.rpartition("://")
     return fs.S3FileSystem(
         endpoint_override=host.rstrip("/") or None,

@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 from pathlib import Path
 
+import httpx
 import polars as pl
 import pytest
 from deltalake import DeltaTable
@@ -32,6 +33,10 @@ def _total(system: System) -> int:
     return int(answer.json()["meta"]["total"])
 
 
+def _ready(system: System) -> str:
+    return httpx.get(f"{system.url}/health/ready", timeout=20).text
+
+
 def test_events_go_into_the_store_and_are_answered_from_it(
     s3: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -45,12 +50,21 @@ def test_events_go_into_the_store_and_are_answered_from_it(
         _send(system, 40, 60)
         wait_until(lambda: _total(system) == 60, 90, system.logs)
 
-        assert json.loads(system.run("sql", "SELECT count(*) AS n FROM events", "--format", "json")) == [{"n": 60}]
+        os.kill(s3.pid, signal.SIGSTOP)
+        try:
+            wait_until(lambda: "lake does not answer" in _ready(system), 30, system.logs)
+            _send(system, 60, 70)  # what is accepted waits in the log
+        finally:
+            os.kill(s3.pid, signal.SIGCONT)
+        wait_until(lambda: _total(system) == 70, 90, system.logs)
+        wait_until(lambda: '"ready"' in _ready(system), 60, system.logs)
+
+        assert json.loads(system.run("sql", "SELECT count(*) AS n FROM events", "--format", "json")) == [{"n": 70}]
         assert json.loads(system.run("lake", "verify", "--scan", "--json"))["ok"]
         assert "refuses the second of two writers" in system.run("doctor")
         assert (tmp_path / "data" / "lake" / "lake.sql").read_text().count(str(place))
 
     files = DeltaTable(table_uri(place, "events")).file_uris()
     ids = pl.read_parquet(files, columns=["event_id"], hive_partitioning=False)["event_id"].to_list()
-    assert Counter(ids) == Counter(f"s3-{n}" for n in range(60))
+    assert Counter(ids) == Counter(f"s3-{n}" for n in range(70))
     assert not any((tmp_path / "data" / "lake" / name).exists() for name in TABLES)
