@@ -23,7 +23,6 @@ from api.settings import ApiSettings
 from processors.errors import NeedsPerson, Restart
 from schemas.deadletters import REASONS
 from schemas.live import PartitionStatus
-from schemas.projects import Dialect, Key, Scope
 from storage.lake.tables import TABLES
 from storage.maintenance.process import DISK_FAILED
 from storage.metrics import METRICS
@@ -106,21 +105,9 @@ def test_every_alarm() -> None:
 
 def test_every_metric_of_a_project() -> None:
     view = LiveView(lambda: 1)
-    view.apply(
-        PartitionStatus(
-            chain="a",
-            partition=0,
-            next=1,
-            durable=1,
-            end=1,
-            state="live",
-            at=1_700_000_000_000,
-            advanced_at=1_700_000_000_000,
-            last_timestamp=1_700_000_000_000,
-            worker="worker-0",
-        )
-    )
-    page = Exposition(view).page(1, 1_700_000_000_500).decode()
+    at = 1_700_000_000_000
+    view.apply(PartitionStatus("log", 0, 1, 1, 1, "live", at, at, at, "worker-0", None, at))
+    page = Exposition(view).page(1, at + 500).decode()
     kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", page, flags=re.MULTILINE))
     labels = {
         name: tuple(re.findall(r'(\w+)="', labels))
@@ -154,7 +141,6 @@ def test_every_route(tmp_path: Path) -> None:
 
 def test_every_route_wants_the_key_it_says(tmp_path: Path) -> None:
     with serve_fake(tmp_path) as api:
-        api.keys.keys[b"sg_none"] = Key("key_9", Dialect.JCHT, Scope.INGEST, 1, 7)
         for method, path, scope, _ in rows("## Routes"):
             mounts = [only(path)]
             if scope != "none":
