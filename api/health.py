@@ -66,12 +66,13 @@ def lake_check(lake: Place) -> Check:
     async def check() -> list[str]:
         # One attempt at a time: a disk or a store that hangs must not take a thread a look.
         nonlocal pending
-        pending = pending or asyncio.ensure_future(asyncio.to_thread(attempt))
-        done, _ = await asyncio.wait((pending,), timeout=_PATIENCE_SECONDS)
+        mine = pending = pending or asyncio.ensure_future(asyncio.to_thread(attempt))
+        done, _ = await asyncio.wait((mine,), timeout=_PATIENCE_SECONDS)
         if not done:
             return ["lake does not answer"]
-        found, pending = pending.result(), None
-        return found
+        if pending is mine:  # else somebody who waited for the same attempt was first
+            pending = None
+        return mine.result()
 
     return check
 
