@@ -9,6 +9,7 @@ from typing import get_args
 
 import pytest
 from fastapi import FastAPI
+from starlette.routing import Route
 
 from api.app import assemble, create_app
 from api.cli.main import COMMANDS, HIDDEN, main
@@ -118,10 +119,15 @@ def test_every_metric_of_a_project() -> None:
 
 
 def routes_of(app: FastAPI) -> set[tuple[str, str]]:
-    """Method and path of everything that is documented or served outside the document."""
+    """Method and path of everything the app answers, in its document or beside it."""
     documented = app.openapi()["paths"]
     found = {(method.upper(), path) for path, item in documented.items() for method in item}
-    return found | {("GET", path) for path in (*PAGES, "/metrics")}
+    for route in app.routes:
+        if isinstance(route, Route):
+            found |= {(method, route.path) for method in route.methods or () if method != "HEAD"}
+        else:  # a router: all of its routes are in the document
+            assert all(inner.include_in_schema for inner in route.original_router.routes)  # type: ignore[attr-defined]
+    return found
 
 
 def test_every_route(tmp_path: Path) -> None:
