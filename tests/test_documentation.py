@@ -298,7 +298,7 @@ DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 def test_decision_records_have_their_four_sections(record: str) -> None:
     text = (ROOT / "docs" / "decisions" / record).read_text(encoding="utf-8")
     assert re.match(rf"# {record[:4]} \S", text)
-    sections = re.findall(r"^\*\*(\w+)\.\*\* \S", text, flags=re.MULTILINE)
+    sections = re.findall(r"^\*\*(\w+)\.\*\*\s+\S", text, flags=re.MULTILINE)
     assert sections == ["Context", "Decision", "Consequences", "Alternatives"]
 
 
