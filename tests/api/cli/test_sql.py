@@ -200,5 +200,5 @@ def test_view_prints_the_path_and_makes_the_file(data: Path, capsys: pytest.Capt
 
 
 def test_view_of_a_missing_lake(tmp_path: Path) -> None:
-    with pytest.raises(Failure, match="there is no lake in"):
+    with pytest.raises(Failure, match="there is no lake at"):
         view(tmp_path)
