@@ -2,9 +2,11 @@
 .DEFAULT_GOAL := help
 PORT ?= 8000
 DATA_DIR ?= ./data
-# The newest CPython 3.11-3.13 that really starts (a version manager's shim may exist without its Python).
-PYTHON ?= $(shell for v in 3.13 3.12 3.11; do for p in python$$v python3 python; do \
-	"$$p" -c "import sys,venv;sys.exit(not (sys.implementation.name=='cpython' and '%d.%d'%sys.version_info[:2]=='$$v'))" 2>/dev/null && echo "$$p" && exit; done; done)
+# The newest of these that really starts (a version manager's shim may exist without its Python) and can make a venv.
+VERSIONS := 3.13 3.12 3.11
+SUITS := import sys,ensurepip;sys.exit(sys.implementation.name!='cpython' or '%d.%d'%sys.version_info[:2] not in sys.argv)
+PYTHON ?= $(shell for v in $(VERSIONS); do for p in python$$v python3 python; do \
+	"$$p" -c "$(SUITS)" $$v 2>/dev/null && echo "$$p" && exit; done; done)
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -14,8 +16,9 @@ help: ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "Streamgauge needs CPython 3.11, 3.12 or 3.13 (none found on PATH; name one with PYTHON=/path/to/python3.12)" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
+	@test -n "$(PYTHON)" && $(PYTHON) -c "$(SUITS)" $(VERSIONS) 2>/dev/null || { \
+		echo "Streamgauge needs CPython 3.11, 3.12 or 3.13 with venv: $(if $(PYTHON),$(PYTHON) is none,none is on PATH); name one with PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
 	@echo "Installing Python packages into $(VENV) ..."
