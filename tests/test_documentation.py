@@ -16,6 +16,7 @@ from api.cli.main import COMMANDS, HIDDEN, main
 from api.cli.settings import list_settings
 from api.errors import CODES, Cause
 from api.ingest.lane import EVENT_PATHS
+from api.ingest.validation import check_line, split_batch
 from api.live.exposition import Exposition
 from api.live.view import LiveView
 from api.middleware import NATIVE_MOUNTS
@@ -23,6 +24,7 @@ from api.routes.realtime import REALTIME_PATHS
 from api.settings import ApiSettings
 from processors.errors import NeedsPerson, Restart
 from schemas.deadletters import REASONS
+from schemas.events import Context, Event, EventLimits, InvalidEvent
 from schemas.live import PartitionStatus
 from storage.lake.tables import TABLES
 from storage.maintenance.process import DISK_FAILED
@@ -289,6 +291,38 @@ def test_examples_name_targets_and_commands() -> None:
     """The readers above see something."""
     assert {"up", "test"} <= called("make", "README.md")
     assert any("streamgauge init" in line for line in code("README.md"))
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_bodies_that_examples_send_are_events(name: str) -> None:
+    """Those marked as partly wrong are wrong in the item they say."""
+    for body in re.findall(r"-d '([^']+)'", (ROOT / name).read_text(encoding="utf-8")):
+        verdicts = [_verdict(raw) for raw in split_batch(body.encode(), 1000)]
+        assert verdicts[0] is None, body
+        assert verdicts[1:] in ([], ["Missing required field: event"]), body
+
+
+def _verdict(raw: bytes) -> str | None:
+    try:
+        check_line(raw, EventLimits(), 0)
+    except InvalidEvent as error:
+        return error.message
+    return None
+
+
+def test_the_producers_guide_names_every_field() -> None:
+    text = (ROOT / "docs" / "producers.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| (`.*?) \| ", text.partition("| field |")[2].partition("\n\n")[0], flags=re.MULTILINE)
+    assert unique(name for cell in table for name in named(cell)) == set(Event.__struct_encode_fields__)
+    assert all(f"`{name}`" in text for name in Context.__struct_encode_fields__)
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_python_examples_compile(name: str) -> None:
+    for block in re.findall(
+        r"^```python\n(.*?)^```", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    ):
+        compile(block, name, "exec")
 
 
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
