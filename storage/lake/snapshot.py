@@ -76,10 +76,14 @@ def snapshot_of(table: DeltaTable, name: TableName, predicate: str | None = None
 
 
 def relation(snapshot: Snapshot) -> tuple[str, list[object]]:
-    """A FROM clause over the snapshot and its parameters; an empty relation where it has no files."""
+    """A FROM clause over the snapshot and its parameters: every column of the table, whatever its files hold.
+
+    Files that are older than a column lack it; the empty relation beside them supplies it as null.
+    """
+    empty = empty_select(snapshot.table)
     if not snapshot.files:
-        return f"({empty_select(snapshot.table)})", []
-    return f"read_parquet(?, {READ_OPTIONS})", [list(snapshot.files)]
+        return f"({empty})", []
+    return f"({empty} UNION ALL BY NAME SELECT * FROM read_parquet(?, {READ_OPTIONS}))", [list(snapshot.files)]
 
 
 def read(snapshot: Snapshot, select: str, where: str, parameters: list[object]) -> pa.Table:
