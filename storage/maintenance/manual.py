@@ -1,6 +1,6 @@
 """The lake by hand: what `streamgauge lake` shows and does."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from storage.maintenance.policy import MergePolicy
 from storage.maintenance.rebuilding import rebuild_all_rollups
 from storage.maintenance.settings import MaintenanceSettings
 
-# Whatever two small files a date has, by hand they are merged at once.
-_EAGER = MergePolicy(files_per_date=1)
+# By hand nothing is waited for: two small files of a date are merged, and a date that is over is deduplicated.
+_EAGER = MergePolicy(files_per_date=1, closed_after=timedelta(0), quiet=timedelta(0))
 
 
 def open_table(lake: Place, name: TableName) -> DeltaTable:

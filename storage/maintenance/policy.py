@@ -42,9 +42,10 @@ class Merge:
 def next_merge(files: Sequence[LiveFile], now: datetime, policy: MergePolicy) -> Merge | None:
     """The most urgent merge, if any is due."""
     dates = _by_date(files)
-    if due := _due_dates(dates, now, policy):
-        return Merge(_batch((_small(dates[day], policy) for day in due), policy))
     closed = [day for day in sorted(dates) if _is_unsorted(day, dates[day], now, policy)]
+    open_dates = {day: dates[day] for day in dates.keys() - set(closed)}  # what is sorted next is not merged before
+    if due := _due_dates(open_dates, now, policy):
+        return Merge(_batch((_small(dates[day], policy) for day in due), policy))
     if closed:
         return Merge(_batch((dates[day] for day in closed), policy, is_whole=True), is_final=True)
     return None

@@ -12,7 +12,7 @@ from api.cli.main import main
 from api.cli.running import UpLock
 from storage.lake.audit import audit
 from storage.lake.tables import table_uri
-from tests.storage.lakes import Writer, days, keys, make_lake, offsets
+from tests.storage.lakes import Writer, days, event_row, keys, make_lake, offsets
 
 
 @pytest.fixture
@@ -68,6 +68,22 @@ def test_compact_merges_at_once_and_verify_agrees(data: Path, capfd: pytest.Capt
     assert out.splitlines()[0].split() == ["events", "9", "files", "->", "3"]
     assert "FAIL" not in answer(data, capfd, "verify", "--scan")
     assert json.loads(answer(data, capfd, "verify", "--json"))["ok"]
+
+
+def test_compact_deduplicates_dates_that_are_over_without_waiting(
+    data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lake = data / "lake"
+    other = Writer(lake, 1)
+    other.append([event_row(1, n, event_id=f"0-{n}") for n in range(4)])  # sent before by somebody else
+    today = datetime.now(UTC)
+    for partition in (2, 3):
+        Writer(lake, partition).append([event_row(partition, 0, event_id="twice", at=today)])
+
+    answer(data, capfd, "compact")
+
+    assert keys(lake) == offsets(0, 45) + offsets(0, 1, 2) + offsets(0, 1, 3), "today's are still open"
+    assert audit(lake, "scan").failures == []
 
 
 def test_verify_fails_in_one_line_when_rows_are_doubled(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
