@@ -33,6 +33,8 @@ T = TypeVar("T")
 HOLE_PAUSE_SECONDS = 1.5
 HOLE_TRIES = 10
 REVOKE_SECONDS = 3.0
+# A write that hangs must not keep the whole group from going on: below the rebalance time-out of 20 s.
+REVOKE_HANGS_SECONDS = 15.0
 COMMIT_SECONDS = 5.0
 STATUS_SECONDS = 1.0
 FAILING_SECONDS = 30.0
@@ -157,8 +159,18 @@ class Worker:
         """These partitions are ours; each loads on its first record, or when it is found idle."""
         self.assigned = set(partitions)
 
-    async def revoke(self) -> None:
-        """All partitions may go to others: flush what is taken, then forget everything. Failing is harmless."""
+    async def revoke(self, hangs_after: float = REVOKE_HANGS_SECONDS) -> None:
+        """All partitions may go to others: flush what is taken, then forget everything. Failing is harmless.
+
+        A write that hangs ends the process; the fence keeps out what of it may still come.
+        """
+        try:
+            async with asyncio.timeout(hangs_after):
+                await self._give_up_all()
+        except TimeoutError:
+            self.end(Restart(f"a write to the lake hangs for {hangs_after:.0f} s while the partitions are revoked"))
+
+    async def _give_up_all(self) -> None:
         self.assigned = set()
         for owned in self.owned.values():
             owned.state.is_closed = True

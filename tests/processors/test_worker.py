@@ -165,6 +165,34 @@ def test_batch_behind_a_flush_that_ran_out_of_time_is_not_committed(stage: Stage
     asyncio.run(story())
 
 
+def test_write_that_hangs_while_partitions_are_revoked_ends_the_worker(stage: Stage) -> None:
+    hanging, answer = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hanging.set()
+        assert answer.wait(30)
+
+    async def story() -> None:
+        stage.fill(0, 2)
+        bench, successor = stage.worker(), stage.worker()
+        bench.worker.assign({0})
+        await bench.deliver(0, 0, 2)
+        bench.flusher.events.before = hang
+        try:
+            await bench.worker.revoke(hangs_after=0.3)
+            assert hanging.is_set()
+            assert bench.exits == [Restart.exit_status]
+            successor.worker.assign({0})
+            await successor.deliver(0, 0, 2)
+            await successor.flush()
+        finally:
+            answer.set()
+        await bench.worker._flush_done()  # what the process would not live to see: the fence refuses it
+        assert stage.judge() == {0: 2, 1: 0}
+
+    asyncio.run(story())
+
+
 def test_refused_and_unanswered_commits_are_settled(stage: Stage) -> None:
     async def story() -> None:
         bench = stage.worker()
