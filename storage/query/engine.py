@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -34,9 +34,10 @@ class Cursor:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
 
-    def rows(self, sql: str, parameters: Sequence[object]) -> list[Row]:
-        """All rows of one statement, its values bound."""
-        return self._connection.execute(sql, list(parameters)).fetchall()
+    def rows(self, sql: str, parameters: Sequence[object] | Mapping[str, object]) -> list[Row]:
+        """All rows of one statement, its values bound by place or by name."""
+        bound = dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
+        return self._connection.execute(sql, bound).fetchall()
 
 
 class QueryEngine:
