@@ -2,7 +2,9 @@
 
 from functools import lru_cache
 
-SYSTEM_EVENTS = frozenset({"$engagement", "$heartbeat", "$heatmap"})
+from schemas.people import CHANGES
+
+SYSTEM_EVENTS = frozenset({"$engagement", "$heartbeat", "$heatmap"}) | CHANGES
 
 _PAGEVIEWS = ("pageview", "pageviewed")
 _IGNORED = str.maketrans("", "", "$_- ")
