@@ -9,13 +9,17 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
     String,
     Table,
+    Text,
     TypeDecorator,
 )
+
+from storage.meta.secrets import new_id
 
 # SQLite numbers rows by itself only in a column that is exactly INTEGER.
 _ROW_ID = BigInteger().with_variant(Integer(), "sqlite")
@@ -56,6 +60,21 @@ accounts = Table(
     Column("email", String(320), nullable=False, unique=True),
     Column("password_hash", String(255), nullable=False),
     Column("created_at", Instant(), nullable=False),
+    Column(
+        "user_id",
+        String(17),
+        nullable=False,
+        server_default="",
+        default=lambda: new_id("user"),
+        index=True,
+        unique=True,
+    ),
+    Column("first_name", String(255), nullable=False, server_default=""),
+    Column("last_name", String(255), nullable=False, server_default=""),
+    Column("picture", Text),
+    Column("plan", String(16), nullable=False, server_default="free"),
+    Column("rate_limit", String(64)),
+    Column("email_verified_at", Instant()),
     sqlite_autoincrement=True,
 )
 
@@ -74,6 +93,12 @@ projects = Table(
     Column("website_id", String(36), nullable=False, unique=True),
     Column("token", String(36), nullable=False, unique=True),
     Column("created_at", Instant(), nullable=False),
+    Column("settings", Text, nullable=False, server_default="{}"),
+    Column("deleted_at", Instant()),
+    # When a deleted one is past restoring, and when its rows had left the lake; the row itself stays, so that no
+    # reference to it dangles and its numbers are never given out again.
+    Column("purge_at", Instant()),
+    Column("purged_at", Instant()),
     sqlite_autoincrement=True,
 )
 
@@ -93,4 +118,82 @@ keys = Table(
     Column("last_used_at", Instant()),
     Column("expires_at", Instant()),
     Column("revoked_at", Instant()),
+    Column("rate_limit", String(64)),
+)
+
+logins = Table(
+    "logins",
+    tables,
+    Column("id", String(17), primary_key=True),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("surface", String(16), nullable=False),
+    Column("created_at", Instant(), nullable=False),
+    Column("last_active_at", Instant(), nullable=False),
+    Column("expires_at", Instant(), nullable=False),
+    Column("revoked_at", Instant()),
+    Column("agent", String(255), nullable=False),
+    Column("masked_address", String(64), nullable=False),
+)
+
+password_resets = Table(
+    "password_resets",
+    tables,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("created_at", Instant(), nullable=False),
+    Column("expires_at", Instant(), nullable=False),
+    Column("used_at", Instant()),
+)
+
+# Without a project the role holds for all of the account's. The owner of an account has no row: it is the account.
+members = Table(
+    "members",
+    tables,
+    Column("id", _ROW_ID, primary_key=True),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("person_id", ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("project_id", ForeignKey("projects.id"), index=True),
+    Column("role", String(16), nullable=False),
+    Column("joined_at", Instant(), nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# One that was declined or withdrawn has ended.
+invitations = Table(
+    "invitations",
+    tables,
+    Column("id", String(19), primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("project_id", ForeignKey("projects.id"), index=True),
+    Column("email", String(320), nullable=False, index=True),
+    Column("role", String(16), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("inviter_id", ForeignKey("accounts.id")),
+    Column("invited_at", Instant(), nullable=False),
+    Column("expires_at", Instant(), nullable=False),
+    Column("accepted_at", Instant()),
+    Column("ended_at", Instant()),
+)
+
+# Targets are named by text and not by reference: the log outlives them.
+activities = Table(
+    "activities",
+    tables,
+    Column("number", _ROW_ID, primary_key=True),
+    Column("id", String(21), nullable=False, unique=True),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False),
+    Column("project_id", _ROW_ID),
+    Column("at", Instant(), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("actor_id", ForeignKey("accounts.id")),
+    Column("key_id", String(16)),
+    Column("target_type", String(32), nullable=False),
+    Column("target_id", String(64), nullable=False),
+    Column("target_name", String(320), nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("masked_address", String(64), nullable=False),
+    Column("agent", String(255), nullable=False),
+    Index("ix_activities_account_id", "account_id", "at"),
+    sqlite_autoincrement=True,
 )
