@@ -49,7 +49,7 @@ class Rows:
         bind = self.parameters.bind
         selection = self.selection
         return (
-            f"chosen AS (SELECT {columns} FROM ({self._source()}) WHERE NOT is_system"
+            f"chosen AS (SELECT {columns} FROM ({self.source()}) WHERE NOT is_system"
             f" AND timestamp >= {bind(selection.span.start)} AND timestamp < {bind(selection.span.end)}"
             f" AND ({filter_sql(selection.filters, self.parameters)}) AND ({also}))"
         )
@@ -75,7 +75,7 @@ class Rows:
         CASE WHEN is_system OR is_pageview THEN properties ->> '/isBounce' = 'false' END AS is_no_bounce,
         NOT is_system AND timestamp >= {start} AND timestamp < {end}
             AND ({filter_sql(self.selection.filters, self.parameters)}) AS is_chosen
-    FROM ({self._source()}) WHERE NOT is_system OR event IN {_PRESENCE}
+    FROM ({self.source()}) WHERE NOT is_system OR event IN {_PRESENCE}
 ),
 numbered AS (
     SELECT *, sum(is_first) OVER (PARTITION BY track ORDER BY {IN_TIME} ROWS UNBOUNDED PRECEDING) AS visit
@@ -105,10 +105,10 @@ sessions AS (
     WHERE is_chosen AND timestamp >= {start} AND timestamp < {end}
 )"""
 
-    def _source(self) -> str:
-        """All rows of the project in the wide range, with their `person`."""
+    def source(self) -> str:
+        """All rows of the project in the wide range, system events too, with their `person`."""
         bind = self.parameters.bind
-        table = self.table()
+        table = self._table()
         wide = self._wide
         person, join = "distinct_id", ""
         if self._aliases:
@@ -125,7 +125,7 @@ sessions AS (
             f" AND timestamp >= {bind(wide.start)} AND timestamp < {bind(wide.end)}{bots}"
         )
 
-    def table(self) -> str:
+    def _table(self) -> str:
         """A FROM item over the pinned files."""
         source, values = relation(self._snapshot)
         for value in values:
