@@ -1,6 +1,8 @@
 """Formats of keys and ids, and hashes of passwords."""
 
+import hashlib
 import re
+from base64 import b64encode
 
 import pytest
 
@@ -39,3 +41,19 @@ def test_password_matches_only_itself() -> None:
 
 def test_equal_passwords_are_stored_differently() -> None:
     assert hash_password("same") != hash_password("same")
+
+
+def test_nobody_has_no_password() -> None:
+    """An address without an account takes the steps of one that has one, and a row without a password matches none."""
+    for stored in (None, ""):
+        assert not password_matches("", stored)
+        assert not password_matches("guess", stored)
+
+
+def test_password_of_an_account_made_with_scrypt_still_holds() -> None:
+    salt = bytes(range(16))
+    digest = hashlib.scrypt(b"old", salt=salt, n=1 << 14, r=8, p=5)
+    stored = f"scrypt$14$8$5${b64encode(salt).decode()}${b64encode(digest).decode()}"
+
+    assert password_matches("old", stored)
+    assert not password_matches("new", stored)
