@@ -13,6 +13,7 @@ import faust
 from faust.types import TP
 
 from processors.agents import received
+from processors.attempts import Attempts, PoisonRule
 from processors.batch import FlushPolicy
 from processors.consumer import GroupConsumer
 from processors.decode import DecodePolicy
@@ -87,6 +88,8 @@ def create_app(
         view,
         GroupConsumer(app, settings.kafka_topic),
         publisher := LivePublisher(librdkafka, settings.kafka_live_topic),
+        # One batch in flight, the next one full, and what Faust handed over on top.
+        PoisonRule(Attempts(settings.directory.run / "attempts"), settings.event_limits, 3 * settings.flush_bytes),
     )
     watchdog = Watchdog(Log(librdkafka, settings.kafka_topic), worker, settings.kafka_group, settings.watchdog_seconds)
 

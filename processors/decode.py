@@ -7,6 +7,7 @@ import msgspec
 
 from processors.enrich.names import kind_of
 from processors.enrich.web import enrich
+from processors.faults import crash_on
 from schemas.deadletters import DeadLetter, Reason
 from schemas.events import (
     HARD_LIMITS,
@@ -52,6 +53,7 @@ def decode_record(record: LogRecord, policy: DecodePolicy) -> list[Row | DeadLet
     version = record.headers.get(FORMAT_HEADER)
     if not record.value:
         return [_dead(record, 0, "empty record", b"")]
+    crash_on(record.value)
     if version is None:
         return _foreign(record, record.value, policy)
     if version != FORMAT.encode():

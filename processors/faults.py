@@ -2,6 +2,7 @@
 
 `STREAMGAUGE_CRASH_AT="before F4"` kills the process there with SIGKILL the first time,
 `"after F4:3"` the third time, `STREAMGAUGE_STOP_AT` freezes it with SIGSTOP likewise.
+`STREAMGAUGE_CRASH_ON="marker"` kills whatever process decodes a record that holds the marker.
 """
 
 import os
@@ -16,6 +17,7 @@ _ARMED = {
     if place
 }
 _PASSED: Counter[str] = Counter()
+_POISON = os.environ.get("STREAMGAUGE_CRASH_ON", "").encode()
 
 
 def crash_point(place: str) -> None:
@@ -26,3 +28,9 @@ def crash_point(place: str) -> None:
     nth, action = _ARMED[place]
     if _PASSED[place] == nth:
         os.kill(os.getpid(), action)
+
+
+def crash_on(value: bytes) -> None:
+    """Die of a poisonous value when a test asked for it; nothing otherwise."""
+    if _POISON and _POISON in value:
+        os.kill(os.getpid(), signal.SIGKILL)

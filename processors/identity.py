@@ -3,14 +3,15 @@
 import logging
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
-from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from processors.decode import LogRecord
 from processors.errors import Restart
 
 log = logging.getLogger(__name__)
@@ -100,6 +101,21 @@ class Log:
         finally:
             self._consumer.unassign()
 
+    def read(self, partition: int, start: int, end: int) -> Iterator[LogRecord]:
+        """The records with start <= offset < end that there are; ends early where the broker falls silent."""
+        self._consumer.assign([TopicPartition(self.topic, partition, start)])
+        try:
+            while (message := self._consumer.poll(_TIMEOUT_SECONDS)) is not None:
+                if (error := message.error()) is not None:
+                    raise Restart(f"the broker does not answer: {error}")
+                record = _record(message)
+                if record.offset < end:
+                    yield record
+                if record.offset >= end - 1:
+                    return
+        finally:
+            self._consumer.unassign()
+
     def is_assigned_elsewhere(self, group: str) -> bool:
         """Whether the members of the group hold every partition between them."""
         groups = self._admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_SECONDS)
@@ -114,6 +130,18 @@ class Log:
     def close(self) -> None:
         """Leave the broker."""
         self._consumer.close()
+
+
+def _record(message: Message) -> LogRecord:
+    # As Faust hands them over; the client's types admit text, which it never returns.
+    headers = cast("list[tuple[str, bytes]]", message.headers() or [])
+    return LogRecord(
+        partition=message.partition() or 0,
+        offset=message.offset() or 0,
+        timestamp=message.timestamp()[1],
+        value=message.value(),
+        headers=dict(headers),
+    )
 
 
 def wait_for_topics(librdkafka: dict[str, str | int | float | bool], topics: list[str], seconds: float) -> None:

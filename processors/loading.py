@@ -6,14 +6,17 @@ Runs in the lake thread. The lake says where to go on; the log must still be the
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from processors.attempts import PoisonRule
+from processors.decode import LogRecord
 from processors.duplicates import DuplicateWindow
 from processors.errors import NeedsPerson, Restart
 from processors.flush import Flusher, Stored
 from processors.identity import LogRange
+from processors.poison import Poison
 from schemas.deadletters import DeadLetter, Reason
 from storage import metrics
 from storage.lake import recent
@@ -40,6 +43,9 @@ class LogView(Protocol):
     def fingerprint(self, partition: int, offset: int) -> tuple[int, int, int] | None:
         """(offset, timestamp, CRC-32) of the first record at or after an offset."""
 
+    def read(self, partition: int, start: int, end: int) -> Iterable[LogRecord]:
+        """The records with start <= offset < end that there are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -48,6 +54,7 @@ class Loaded:
     next: int
     rejected: frozenset[tuple[int, int]]
     window: DuplicateWindow
+    poison: Poison
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +66,14 @@ class WindowPolicy:
 
 
 def load(
-    flusher: Flusher, view: LogView, partition: int, windows: WindowPolicy, pause: Callable[[float], None] = time.sleep
+    flusher: Flusher,
+    view: LogView,
+    partition: int,
+    windows: WindowPolicy,
+    poison: PoisonRule | None = None,
+    pause: Callable[[float], None] = time.sleep,
 ) -> Loaded:
-    """Fresh handles, identity check, catch-up of the rollups, and the window of recent ids."""
+    """Fresh handles, identity check, catch-up of the rollups, poisonous lines, and the window of recent ids."""
     if (chain := view.chain()) != flusher.events.chain:
         raise Restart(f"the log is another one now: {chain}, was {flusher.events.chain}")
     for table in (flusher.events, flusher.dead_letters, flusher.rollups):
@@ -82,7 +94,19 @@ def load(
         start = extent.start
     window = DuplicateWindow(windows.seconds, windows.rows)
     window.load(recent.recent_ids(flusher.events, partition, windows.seconds, windows.rows))
-    return Loaded(start, frozenset(stored.keys), window)
+    return Loaded(start, frozenset(stored.keys), window, _poison(flusher, view, partition, start, extent.end, poison))
+
+
+def _poison(flusher: Flusher, view: LogView, partition: int, start: int, end: int, rule: PoisonRule | None) -> Poison:
+    if rule is None:
+        return {}
+    flusher.last_error, flusher.failing_since = "looking for a record that kills its worker", time.monotonic()
+    try:  # told as a failing flush, so that neither the watchdog nor readiness takes the wait for something else
+        return rule.examine(flusher.events.chain, partition, start, end, view.read)
+    except OSError as error:
+        raise Restart(f"cannot try the records of partition {partition}: {error}") from error
+    finally:
+        flusher.last_error = flusher.failing_since = None
 
 
 def _first_start(flusher: Flusher, partition: int, extent: LogRange) -> None:

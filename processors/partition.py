@@ -7,6 +7,7 @@ from enum import Enum
 
 from processors.decode import DecodePolicy, LogRecord, decode_record
 from processors.duplicates import DuplicateWindow
+from processors.poison import Poison, decode_around
 from schemas.deadletters import DeadLetter
 from schemas.rows import Row
 
@@ -53,6 +54,7 @@ class PartitionState:
     # Dead letters that are in the lake already bind every later version of the decoder.
     rejected: Set[tuple[int, int]] = field(default_factory=frozenset)
     is_closed: bool = False
+    poison: Poison = field(default_factory=dict)
 
     def verdict(self, generation: int, current_generation: int, offset: int) -> Verdict:
         """Whether a record of `generation` at `offset` is taken."""
@@ -66,7 +68,8 @@ class PartitionState:
         """Take the record apart and move on; it must have the verdict TAKE."""
         rows: list[Row] = []
         rejects: list[DeadLetter] = []
-        items = decode_record(record, policy)
+        around = self.poison.get(record.offset)
+        items = decode_record(record, policy) if around is None else decode_around(record, policy, around)
         for item in items:
             if isinstance(item, DeadLetter):
                 rejects.append(item)

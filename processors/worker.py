@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from processors.attempts import PoisonRule
 from processors.batch import Batch, FlushPolicy
 from processors.decode import DecodePolicy, LogRecord
 from processors.errors import NeedsPerson, Restart, WorkerError
@@ -134,6 +135,7 @@ class Worker:
         view: LogView,
         consumer: ConsumerControl,
         publisher: Publisher,
+        poison: PoisonRule | None = None,
         die: Callable[[int], None] = os._exit,
     ) -> None:
         self.policy = policy
@@ -142,6 +144,7 @@ class Worker:
         self.view = view
         self.consumer = consumer
         self.publisher = publisher
+        self.poison = poison
         self.owned: dict[int, Owned] = {}
         self.assigned: set[int] = set()
         self.batch = Batch()
@@ -255,12 +258,12 @@ class Worker:
                 await self._read(partition, generation)
 
     async def _read(self, partition: int, generation: int) -> None:
-        loaded = await self._in_lake(load, self.flusher, self.view, partition, self.policy.window)
+        loaded = await self._in_lake(load, self.flusher, self.view, partition, self.policy.window, self.poison)
         if partition not in self.assigned or generation != self.consumer.generation():
             return
         now = time.monotonic()
         owned = Owned(
-            PartitionState(partition, generation, loaded.next, loaded.window, loaded.rejected),
+            PartitionState(partition, generation, loaded.next, loaded.window, loaded.rejected, poison=loaded.poison),
             LiveFold(self.flusher.events.chain, partition),
             advanced_at=now,
             durable=loaded.next,

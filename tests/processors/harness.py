@@ -62,6 +62,9 @@ class FakeLog:
         record = self.records[partition][later[0]]
         return record.offset, record.timestamp, zlib.crc32(record.value or b"")
 
+    def read(self, partition: int, start: int, end: int) -> list[LogRecord]:
+        return [record for offset, record in sorted(self.records[partition].items()) if start <= offset < end]
+
 
 @dataclass
 class FakeConsumer:

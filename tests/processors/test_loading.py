@@ -123,7 +123,7 @@ def test_log_whose_end_lags_is_asked_again(setting: Setting) -> None:
         if len(asked) == 3:
             setting.log.end[0] = 4
 
-    assert load(setting.bench().flusher, setting.log, 0, WINDOW, pause).next == 4
+    assert load(setting.bench().flusher, setting.log, 0, WINDOW, pause=pause).next == 4
     assert len(asked) == 3
 
 
