@@ -11,6 +11,7 @@ COLUMNS = {
     "anonymousId": "anonymous_id",
     "sessionId": "session_id",
     "source": "source",
+    "isPageview": "CASE WHEN is_pageview THEN 'true' ELSE 'false' END",
     "url": "url",
     "path": "path",
     "title": "title",
