@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from schemas.instants import to_millis
 from schemas.windows import Bucket
 from storage.query.engine import Cursor, Row
+from storage.query.parameters import Parameters
 
 
 class BucketIndex:
@@ -45,3 +46,26 @@ def spread(buckets: Sequence[Bucket], rows: Iterable[Row]) -> list[int]:
     for millis, value in rows:
         values[index.of(millis)] += value
     return values
+
+
+def measured(
+    cursor: Cursor,
+    ctes: str,
+    source: str,
+    measures: Sequence[str],
+    buckets: Sequence[Bucket],
+    parameters: Parameters,
+) -> dict[int | None, Row]:
+    """Measures over rows with a `timestamp`: of all of them (None) and of each bucket that has some."""
+    if not buckets:
+        found = cursor.rows(f"WITH {ctes} SELECT {', '.join(measures)} FROM {source}", parameters.values)
+        return {None: found[0]}
+    starts = parameters.bind([bucket.start for bucket in buckets])
+    found = cursor.rows(
+        f"WITH {ctes} SELECT epoch_ms(start), {', '.join(measures)} FROM {source}"
+        f" ASOF JOIN (SELECT unnest({starts}::TIMESTAMPTZ[]) AS start) AS bucket ON {source}.timestamp >= bucket.start"
+        " GROUP BY GROUPING SETS ((start), ())",
+        parameters.values,
+    )
+    index = BucketIndex(buckets)
+    return {None if row[0] is None else index.of(row[0]): row[1:] for row in found}

@@ -7,7 +7,6 @@ within the window; so one ASOF join a step, over the events that are steps, is e
 from collections.abc import Mapping, Sequence
 
 from schemas.funnels import FunnelAnswer, FunnelPath, FunnelPoint, FunnelQuestion, FunnelStep
-from schemas.instants import to_millis
 from storage.query.buckets import BucketIndex
 from storage.query.engine import Cursor, Row
 from storage.query.fields import field_sql
@@ -127,8 +126,7 @@ def _series(
         rows.parameters.values,
     )
     index = BucketIndex(question.buckets)
-    first = to_millis(question.buckets[0].start)
-    counts = {index.of(max(at, first)): (entered, completed) for at, entered, completed in found}
+    counts = {index.of(at): (entered, completed) for at, entered, completed in found}
     return tuple(FunnelPoint(bucket.label, *counts.get(at, (0, 0))) for at, bucket in enumerate(question.buckets))
 
 

@@ -4,13 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from schemas.answers import EXACT
 from schemas.figures import Figures, OverviewAnswer, OverviewQuestion, percentage
-from schemas.instants import to_millis
-from schemas.windows import Bucket
 from storage.query.bots import count_bots
-from storage.query.buckets import BucketIndex
-from storage.query.engine import Cursor, Row
+from storage.query.buckets import measured
+from storage.query.engine import Cursor
 from storage.query.lake import Lake
-from storage.query.parameters import Parameters
 from storage.query.rows import Rows
 
 _COUNTS = (
@@ -35,36 +32,12 @@ def answer_overview(
 ) -> OverviewAnswer:
     """Exact figures; unique people of the whole are those of all buckets together, not their sum."""
     rows = Rows(lake, question.selection, aliases, sees_sessions=True)
-    counts = _grouped(cursor, rows.chosen(), "chosen", _COUNTS, question.buckets, rows.parameters)
+    counts = measured(cursor, rows.chosen(), "chosen", _COUNTS, question.buckets, rows.parameters)
     begun = Rows(lake, question.selection, aliases, sees_sessions=True)
-    sessions = _grouped(cursor, begun.sessions(), "sessions", _SESSIONS, question.buckets, begun.parameters)
+    sessions = measured(cursor, begun.sessions(), "sessions", _SESSIONS, question.buckets, begun.parameters)
     places: list[int | None] = [None, *range(len(question.buckets))]
     total, *series = (_figures(counts.get(place), sessions.get(place)) for place in places)
     return OverviewAnswer(total, tuple(series), count_bots(cursor, lake, question.selection), EXACT, rows.version)
-
-
-def _grouped(
-    cursor: Cursor,
-    ctes: str,
-    source: str,
-    measures: Sequence[str],
-    buckets: Sequence[Bucket],
-    parameters: Parameters,
-) -> dict[int | None, Row]:
-    """Measures of the whole (None) and of each bucket that has rows."""
-    if not buckets:
-        found = cursor.rows(f"WITH {ctes} SELECT {', '.join(measures)} FROM {source}", parameters.values)
-        return {None: found[0]}
-    starts = parameters.bind([bucket.start for bucket in buckets])
-    found = cursor.rows(
-        f"WITH {ctes} SELECT epoch_ms(start), {', '.join(measures)} FROM {source}"
-        f" ASOF JOIN (SELECT unnest({starts}::TIMESTAMPTZ[]) AS start) AS bucket ON {source}.timestamp >= bucket.start"
-        " GROUP BY GROUPING SETS ((start), ())",
-        parameters.values,
-    )
-    index = BucketIndex(buckets)
-    first = to_millis(buckets[0].start)
-    return {None if row[0] is None else index.of(max(row[0], first)): row[1:] for row in found}
 
 
 def _figures(counts: Sequence[int] | None, sessions: Sequence[float | None] | None) -> Figures:
