@@ -19,10 +19,13 @@ from api import openapi
 from api.analytics.opening import open_analytics
 from api.auth.keys import KeyResolver, ProjectFinder
 from api.dependencies import Access
+from api.dialects.catalogue import dialects
+from api.dialects.mount import Mounts
 from api.errors import CODES, Problem, problem_body
 from api.health import health_router, lake_check, metrics_page
 from api.ingest.countries import Countries
 from api.ingest.door import Door
+from api.ingest.intake import Intake
 from api.ingest.lane import Lane
 from api.ingest.refusals import Refusals
 from api.ingest.sender import Sender
@@ -81,20 +84,23 @@ def assemble(
     analytics = open_analytics(settings, live, partitions)
     tally = Tally()
     budget = Budget(settings.in_flight_events, settings.in_flight_bytes)
+    door = Door(producer, budget, f"door-{uuid4().hex[:12]}", tally)
+    refusals = Refusals(settings.directory.logs)
     salts = SaltStore(settings.directory.run)
     countries = Countries(settings.country_file) if settings.country_file is not None else None
     return Services(
         settings=settings,
         metadata=metadata,
         producer=producer,
-        door=Door(producer, budget, f"door-{uuid4().hex[:12]}", tally),
+        door=door,
+        intake=Intake(door, settings.event_limits, tally, refusals),
         keys=keys,
         find_project=find_project,
         salts=salts,
         countries=countries,
         sender=Sender(salts, countries, settings.trusted_proxies),
         tally=tally,
-        refusals=Refusals(settings.directory.logs),
+        refusals=refusals,
         live=live,
         analytics=analytics,
         live_source=live_source,
@@ -123,9 +129,9 @@ def create_app(settings: ApiSettings, services: Services | None = None) -> ASGIA
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(Exception, _on_error)
     openapi.complete(app)
-    surface = NativeSurface(app, settings.root_path)
+    surfaces = Mounts(NativeSurface(app, settings.root_path), dialects(held), settings.root_path)
     inner = RealtimeLane(
-        surface, held.live, held.recent, held.keys, held.find_project, held.stopping, settings.root_path
+        surfaces, held.live, held.recent, held.keys, held.find_project, held.stopping, settings.root_path
     )
     return Lane(inner, held.door, held.keys, held.find_project, held.sender, held.tally, held.refusals, settings)
 

@@ -8,6 +8,7 @@ from api.auth.keys import KeyResolver, ProjectFinder
 from api.health import Readiness
 from api.ingest.countries import Countries
 from api.ingest.door import Door
+from api.ingest.intake import Intake
 from api.ingest.refusals import Refusals
 from api.ingest.sender import Sender
 from api.ingest.tally import Tally
@@ -28,6 +29,7 @@ class Services:
     metadata: Metadata | None
     producer: LogProducer
     door: Door
+    intake: Intake
     keys: KeyResolver
     find_project: ProjectFinder
     salts: SaltStore

@@ -1,0 +1,1 @@
+"""Other products' APIs over the same core: credentials, parameters, envelopes, errors, limits and CORS."""

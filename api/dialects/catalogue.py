@@ -1,0 +1,13 @@
+"""All dialects of a process."""
+
+from collections.abc import Callable, Mapping
+
+from api.dialects.surface import Surface, SurfaceApp
+from api.services import Services
+
+
+def dialects(held: Services) -> Mapping[str, SurfaceApp]:
+    """By name, as `/compat/<name>` has it."""
+    builders: tuple[Callable[[Services], Surface], ...] = ()
+    surfaces = [build(held) for build in builders]
+    return {surface.name: SurfaceApp(surface) for surface in surfaces}

@@ -1,0 +1,105 @@
+"""One dialect as HTTP sees it: routes, and how its errors, preflights and CORS headers look on every path."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import Problem
+
+logger = logging.getLogger(__name__)
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class Failure(Exception):
+    """A refusal in the dialect's own words, which take the place of its usual text for the status."""
+
+    def __init__(self, status: int, message: str, headers: Headers = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = headers
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """What tells one dialect from another. Paths are those of its own product."""
+
+    name: str
+    routes: Sequence[BaseRoute]
+    # The body for a path, a status, and a text of its own if there is one.
+    error: Callable[[str, int, str | None], bytes]
+    # Headers of every answer on a path, and those of its preflight; no headers where browsers are not let in.
+    cors: Callable[[str], Headers]
+    preflight: Callable[[str], Headers]
+
+
+class SurfaceApp:
+    """A dialect as an ASGI application, mounted at the root and under its own prefix."""
+
+    def __init__(self, surface: Surface) -> None:
+        self._surface = surface
+        self._app: ASGIApp = Starlette(
+            routes=list(surface.routes),
+            exception_handlers={
+                Failure: self._on_failure,
+                Problem: self._on_problem,
+                HTTPException: self._on_http,
+                Exception: self._on_error,
+            },
+        )
+
+    @property
+    def name(self) -> str:
+        return self._surface.name
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        scope = dict(scope, path=path.rstrip("/") or "/", root_path="")
+        if scope["method"] == "OPTIONS":
+            preflight = self._surface.preflight(scope["path"])
+            await send({"type": "http.response.start", "status": 204, "headers": list(preflight)})
+            await send({"type": "http.response.body"})
+            return
+        cors = self._surface.cors(scope["path"])
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start" and cors:
+                message["headers"] = [*message.get("headers", ()), *cors]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except Exception:  # answered by _on_error already; the server would log it again and drop the connection
+            logger.exception("request failed", extra={"path": scope["path"]})
+
+    def _answer(self, request: Request, status: int, message: str | None, headers: Headers) -> Response:
+        body = self._surface.error(request.url.path, status, message)
+        response = Response(body, status, media_type="application/json")
+        response.raw_headers.extend(headers)
+        return response
+
+    async def _on_failure(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, Failure)
+        return self._answer(request, error.status, error.message, error.headers)
+
+    async def _on_problem(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)
+        # What the core says of a request's parameters is worth telling; all else has the dialect's own words.
+        return self._answer(request, error.status, error.message if error.status == 400 else None, error.headers)
+
+    async def _on_http(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        named = (error.headers or {}).items()
+        headers = tuple((name.lower().encode(), value.encode()) for name, value in named)
+        return self._answer(request, error.status_code, None, headers)
+
+    async def _on_error(self, request: Request, _: Exception) -> Response:
+        return self._answer(request, 500, None, ())
