@@ -39,7 +39,7 @@ from api.log.disk import is_embedded, watch_disk
 from api.log.live import LiveReader
 from api.log.producer import MESSAGE_TIMEOUT_SECONDS, KafkaProducer, LogProducer
 from api.middleware import NATIVE_MOUNTS, NativeSurface
-from api.routes import events, metrics
+from api.routes import breakdowns, events, metrics, overview
 from api.routes.realtime import RealtimeLane
 from api.services import Services
 from api.settings import ApiSettings
@@ -146,6 +146,8 @@ def _native_routers(held: Services) -> list[APIRouter]:
     return [
         events.create_router(held.analytics, access),
         metrics.create_router(held.analytics, access),
+        overview.create_router(held.analytics, access),
+        breakdowns.create_router(held.analytics, access),
     ]
 
 

@@ -1,62 +1,164 @@
-"""What routes of the native surface need of a request: its key, its project, and errors in our form."""
+"""What routes of the native surface need of a request: its key, its project, its question, and errors in our form."""
 
+import asyncio
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
-from fastapi import Request, Response
+from fastapi import Depends, Query, Request, Response
 
+from api.analytics.answering import Answered
+from api.analytics.asking import DEFAULT_RANGE, Asked, Common, SegmentFinder, meta, read_common
 from api.auth.keys import KeyResolver, ProjectFinder, authenticate, credential, demand, project_of
-from api.errors import bad_request
+from api.errors import bad_request, malformed, too_large, unavailable
+from schemas.answers import EXACT, Accuracy
+from schemas.filters import both
 from schemas.instants import format_instant
 from schemas.projects import Key, Scope
 from schemas.questions import InvalidQuestion
-from schemas.windows import InvalidWindow
+from schemas.selection import Selection
+from schemas.windows import InvalidWindow, whole_second_after
+from storage.errors import Unavailable
 
-# Asked for by contract, answered by later versions: to ignore them would be a wrong number.
-_NOT_YET = ("filters", "segmentId", "compare", "asOf")
+# No question is longer: a hundred conditions with long values.
+_QUESTION_BYTES = 1024 * 1024
+Text: TypeAlias = Annotated[str | None, Query()]
+Reading: TypeAlias = Callable[..., Awaitable[Asked]]
 
 
 class Access:
     """Who asks, and about which project; raises Problem."""
 
-    def __init__(self, keys: KeyResolver, projects: ProjectFinder) -> None:
+    def __init__(
+        self, keys: KeyResolver, projects: ProjectFinder, find_segment: SegmentFinder = lambda _project, _id: None
+    ) -> None:
         self._keys = keys
         self._projects = projects
+        self._find_segment = find_segment
 
     async def reader(self, request: Request) -> Key:
         """The key of a request that reads."""
+        return await self.holder(request, Scope.READ)
+
+    async def holder(self, request: Request, scope: Scope) -> Key:
+        """The key of a request that does what needs the scope."""
         key = await authenticate(self._keys, credential(dict(request.scope["headers"])))
-        demand(key, Scope.READ)
+        demand(key, scope)
         return key
 
     async def project(self, key: Key, request: Request) -> int:
         """The project a request is about: the key's own, or the one it names."""
         return await project_of(key, request.query_params.get("projectId"), self._projects)
 
+    async def asked(self, key: Key, request: Request, common: Common) -> Asked:
+        """The common parameters about the request's project, with the segment they name."""
+        project = await self.project(key, request)
+        filters = common.filters
+        if common.segment_id is not None:
+            try:
+                segment = await asyncio.to_thread(self._find_segment, project, common.segment_id)
+            except Unavailable as error:
+                raise unavailable(f"The segment cannot be read now: {error}") from error
+            if segment is None:
+                raise bad_request("Invalid parameter: segmentId")
+            filters = both(filters, segment)
+        return Asked(Selection(project, common.span, filters, common.includes_bots), replace(common, filters=filters))
+
+    def reading(self, default: timedelta = DEFAULT_RANGE) -> Reading:
+        """The dependency of a route that takes the common parameters in its query."""
+
+        async def read(
+            request: Request,
+            key: Annotated[Key, Depends(self.reader)],
+            from_: Annotated[str | None, Query(alias="from", description="ISO 8601, or a date.")] = None,
+            to: Annotated[str | None, Query(description="ISO 8601, or a date, whose day is included.")] = None,
+            timezone: Annotated[str, Query(description="IANA name.")] = "UTC",
+            filters: Annotated[str | None, Query(description="JSON array of {key, op, value}.")] = None,
+            segment_id: Annotated[str | None, Query(alias="segmentId")] = None,
+            include_bots: Annotated[str | None, Query(alias="includeBots")] = None,
+            compare: Annotated[str | None, Query(description="previous_period or previous_year.")] = None,
+            exact: Annotated[str | None, Query(description="true: no sketches.")] = None,
+            as_of: Annotated[str | None, Query(alias="asOf", description="A version of the lake, or a time.")] = None,
+        ) -> Asked:
+            values = {
+                "from": from_,
+                "to": to,
+                "timezone": timezone,
+                "filters": filters,
+                "segmentId": segment_id,
+                "includeBots": include_bots,
+                "compare": compare,
+                "exact": exact,
+                "asOf": as_of,
+            }
+            with parameters():
+                common = read_common(values, _now(), default)
+            return await self.asked(key, request, common)
+
+        return read
+
+    async def asked_in(self, key: Key, request: Request, body: Mapping[str, Any]) -> Asked:
+        """The same of a question that came as a body."""
+        with parameters():
+            common = read_common(body, _now())
+        return await self.asked(key, request, common)
+
 
 @contextmanager
-def parameters(request: Request) -> Iterator[None]:
+def parameters() -> Iterator[None]:
     """Around the reading of parameters: what is wrong with them is the caller's, 400."""
-    for name in _NOT_YET:
-        if name in request.query_params:
-            raise bad_request(f"Invalid parameter: {name} is not supported yet")
     try:
         yield
     except (InvalidQuestion, InvalidWindow) as error:
         raise bad_request(str(error)) from error
 
 
+async def json_body(request: Request) -> dict[str, Any]:
+    """The object that a question came as; raises Problem 400 or 413."""
+    content = b""
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > _QUESTION_BYTES:
+            raise too_large(f"Question too large: at most {_QUESTION_BYTES} bytes")
+    try:
+        body = msgspec.json.decode(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise malformed() from error
+    if not isinstance(body, dict):
+        raise malformed("The body must be a JSON object")
+    return body
+
+
+def answer(
+    request: Request,
+    asked: Asked,
+    answered: Answered[Any],
+    body: Mapping[str, Any],
+    accuracy: Accuracy = EXACT,
+    *,
+    bots: int | None = None,
+    more: dict[str, Any] | None = None,
+) -> Response:
+    """A body with its `meta`; its ETag stays while only the watermark moves."""
+    made_how = meta(asked, answered, accuracy, bots) | (more or {})
+    content = msgspec.json.encode(body)
+    still = made_how | {"watermark": None}
+    return _tagged(
+        request,
+        content[:-1] + b',"meta":' + msgspec.json.encode(made_how) + b"}",
+        made(str(accuracy), asked.common.timezone, answered.watermark),
+        f'W/"{_hash(content + msgspec.json.encode(still))}"',
+    )
+
+
 def json_answer(request: Request, body: object, headers: Mapping[str, str]) -> Response:
     """A body with its ETag, or 304 where the caller holds the same."""
     content = msgspec.json.encode(body)
-    tag = f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
-    named = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "X-API-Key, Authorization", **headers}
-    held = request.headers.get("if-none-match", "")
-    if held.strip() == "*" or tag in (part.strip().removeprefix("W/") for part in held.split(",")):
-        return Response(status_code=304, headers=named)
-    return Response(content, media_type="application/json", headers=named)
+    return _tagged(request, content, headers, f'"{_hash(content)}"')
 
 
 def made(accuracy: str, timezone: str, watermark: int) -> dict[str, str]:
@@ -66,3 +168,20 @@ def made(accuracy: str, timezone: str, watermark: int) -> dict[str, str]:
         "Streamgauge-Timezone": timezone,
         "Streamgauge-Watermark": format_instant(watermark),
     }
+
+
+def _tagged(request: Request, content: bytes, headers: Mapping[str, str], tag: str) -> Response:
+    named = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "X-API-Key, Authorization", **headers}
+    held = request.headers.get("if-none-match", "")
+    weak = tag.removeprefix("W/")
+    if held.strip() == "*" or weak in (part.strip().removeprefix("W/") for part in held.split(",")):
+        return Response(status_code=304, headers=named)
+    return Response(content, media_type="application/json", headers=named)
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=12).hexdigest()
+
+
+def _now() -> datetime:
+    return whole_second_after(datetime.now(UTC))

@@ -18,6 +18,7 @@ CODES: dict[int, str] = {
     405: "method_not_allowed",
     408: "request_timeout",
     409: "conflict",
+    410: "gone",
     413: "payload_too_large",
     415: "unsupported_media_type",
     422: "bad_request",
@@ -86,6 +87,10 @@ def forbidden(message: str = "The API key may not do this") -> Problem:
 
 def not_found() -> Problem:
     return Problem(404, "Not found")
+
+
+def gone(message: str) -> Problem:
+    return Problem(410, message)
 
 
 def not_allowed(allow: bytes) -> Problem:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import Raw, Struct
 
-from schemas.questions import EventCursor
+from schemas.listing import EventCursor
 
 
 @dataclass(frozen=True, slots=True)

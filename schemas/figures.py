@@ -5,8 +5,38 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from schemas.answers import Accuracy
+from schemas.questions import InvalidQuestion
 from schemas.selection import Selection
 from schemas.windows import Bucket
+
+# What figures can be broken down by, beside `properties.<key>`.
+DIMENSIONS = (
+    "event",
+    "path",
+    "title",
+    "entryPath",
+    "exitPath",
+    "referrer",
+    "channel",
+    "source",
+    "utm_source",
+    "utm_medium",
+    "utm_campaign",
+    "utm_term",
+    "utm_content",
+    "country",
+    "region",
+    "city",
+    "device",
+    "browser",
+    "browserVersion",
+    "os",
+    "userId",
+    "distinctId",
+    "sessionId",
+)
+SORTS = ("visitors", "pageviews", "events", "sessions", "bounceRate", "avgSessionDuration", "value")
+_PROPERTY = "properties."
 
 
 class Figures(Struct, frozen=True, rename="camel"):
@@ -28,6 +58,7 @@ class OverviewQuestion:
 
     selection: Selection
     buckets: tuple[Bucket, ...] = ()
+    is_exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +86,14 @@ class BreakdownRow(Struct, frozen=True, rename="camel"):
 
 @dataclass(frozen=True, slots=True)
 class BreakdownQuestion:
-    """The values of a dimension, most first by `sort`, a field of the row."""
+    """The values of a dimension, most first by `sort`, a field of the row; and all that are not listed, as one."""
 
     selection: Selection
     dimension: str
     sort: str = "visitors"
     limit: int = 100
     offset: int = 0
+    with_other: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +105,23 @@ class BreakdownAnswer:
     bots: int
     accuracy: Accuracy
     version: int
+    other: BreakdownRow | None = None
+
+
+def parse_dimension(text: str | None, name: str = "dimension") -> str:
+    """What to break down by; raises InvalidQuestion."""
+    if not text:
+        raise InvalidQuestion(f"Missing required parameter: {name}")
+    if text in DIMENSIONS or (text.startswith(_PROPERTY) and len(text) > len(_PROPERTY)):
+        return text
+    raise InvalidQuestion(f"Invalid parameter: {name}")
+
+
+def parse_sort(text: str | None) -> str:
+    """A figure, visitors by default; raises InvalidQuestion."""
+    if text in (None, *SORTS):
+        return text or SORTS[0]
+    raise InvalidQuestion("Invalid parameter: sort")
 
 
 def percentage(part: float, whole: float) -> float:

@@ -1,14 +1,8 @@
 """What can be asked of the lake, bounded and checked before any engine sees it."""
 
-import base64
-import binascii
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
 
-import msgspec
-
-from schemas.instants import from_millis
 from schemas.windows import Bucket, Interval, TimeRange
 
 MAX_LIMIT = 1000
@@ -26,48 +20,6 @@ class MetricKind(StrEnum):
     UNIQUE_USERS = "unique_users"
     SESSIONS = "sessions"
     PAGEVIEWS = "pageviews"
-
-
-class EventCursor(msgspec.Struct, frozen=True, array_like=True):
-    """The row a page ended with, and the range it was a page of: later pages stay in both."""
-
-    start: int  # unix ms
-    end: int
-    timestamp: int
-    partition: int
-    offset: int
-    index: int
-
-    def encode(self) -> str:
-        """Opaque text for the caller."""
-        return base64.urlsafe_b64encode(msgspec.msgpack.encode(self)).decode().rstrip("=")
-
-    @classmethod
-    def decode(cls, text: str) -> Self:
-        """Raises InvalidQuestion for anything `encode` did not give."""
-        try:
-            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            cursor = msgspec.msgpack.decode(raw, type=cls)
-            for millis in (cursor.start, cursor.end, cursor.timestamp):
-                from_millis(millis)
-        except (binascii.Error, ValueError, OverflowError, msgspec.MsgspecError) as error:
-            raise InvalidQuestion("Invalid parameter: cursor") from error
-        return cursor
-
-
-@dataclass(frozen=True, slots=True)
-class EventsQuestion:
-    """A page of one project's events, newest first."""
-
-    project: int
-    span: TimeRange
-    limit: int = DEFAULT_LIMIT
-    after: EventCursor | None = None
-    event: str | None = None
-    user_id: str | None = None
-    session_id: str | None = None
-    source: str | None = None
-    includes_bots: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +53,15 @@ def parse_limit(text: str | None) -> int:
     if not text.removeprefix("-").isdecimal() or len(text) > 20:
         raise InvalidQuestion("Invalid parameter: limit")
     return min(max(int(text), 1), MAX_LIMIT)
+
+
+def parse_offset(text: str | None) -> int:
+    """How many rows come before the page; raises InvalidQuestion."""
+    if not text:
+        return 0
+    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+        raise InvalidQuestion("Invalid parameter: offset")
+    return int(text)
 
 
 def parse_flag(text: str | None, name: str) -> bool:

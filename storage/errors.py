@@ -4,6 +4,7 @@ StorageError
 ├── NotFound            the thing asked for does not exist
 ├── Conflict            it exists already, or somebody else changed it first
 ├── Refused             the caller may not (wrong password, scope, project)
+├── Gone                it existed, and is not kept any more
 ├── Unavailable         try again later: a dependency is down or the queue is full
 ├── LakeUnreadable      a read failed: nothing is known, try again on a fresh version
 ├── LakeBroken          the lake needs a person: schema, protocol, missing table
@@ -25,6 +26,10 @@ class Conflict(StorageError):
 
 class Refused(StorageError):
     """The caller may not do this."""
+
+
+class Gone(StorageError):
+    """It existed, and is not kept any more."""
 
 
 class Unavailable(StorageError):

@@ -6,24 +6,47 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, overload
 
 from api.analytics.cache import AnswerCache, SingleFlight
 from api.analytics.log_state import LogView, log_state
-from api.errors import unavailable
+from api.errors import bad_request, gone, unavailable
 from schemas.answers import EventDetail, EventItem, EventsAnswer, MetricAnswer
-from schemas.questions import EventsQuestion, MetricQuestion
+from schemas.figures import BreakdownAnswer, BreakdownQuestion, OverviewAnswer, OverviewQuestion
+from schemas.funnels import FunnelAnswer, FunnelQuestion
+from schemas.goals import GoalAnswer, GoalQuestion
+from schemas.listing import EventsQuestion
+from schemas.names import EventName, NamesQuestion, PropertyKey, PropertyValue
+from schemas.paths import PathsAnswer, PathsQuestion
+from schemas.people import PeopleAnswer, PeopleQuestion, Person, ProjectCounts
+from schemas.questions import InvalidQuestion, MetricQuestion
+from schemas.retention import RetentionAnswer, RetentionQuestion
 from schemas.windows import TimeRange, whole_second_after
-from storage.errors import Unavailable
+from storage.errors import Gone, Unavailable
 from storage.metrics import observe
+from storage.query.breakdown import answer_breakdown
 from storage.query.engine import Cursor, QueryEngine
 from storage.query.events import find_event, list_events
 from storage.query.freshness import LogState, Watermark, rollups_cover
+from storage.query.funnel import answer_funnel
+from storage.query.goals import answer_goal
+from storage.query.identities import Identities
 from storage.query.lake import Lake
+from storage.query.names import event_names, property_keys, property_values
+from storage.query.overview import answer_overview
+from storage.query.paths import answer_paths
+from storage.query.people import count_project, find_person, list_people
+from storage.query.pinned import PinnedLake, as_of, newest
 from storage.query.planner import Plan, plan, without_rollups
+from storage.query.retention import answer_retention
 from storage.query.series import answer_metric
 
 T = TypeVar("T")
+Aliases: TypeAlias = Mapping[str, str]
+# A version of the lake by its number, or the one that was the newest at an instant.
+AsOf: TypeAlias = int | datetime
+# How a question is answered from one version of the lake; `source` is `rows`, or names the tables of its plan.
+Answering: TypeAlias = Callable[[Cursor, Lake, Aliases], T]
 
 # A search takes 70 ms of waiting and has a connection of its own; those beyond the line would only time out in it.
 _SEARCH_THREADS = 4
@@ -34,10 +57,12 @@ _NEWEST_RANGE = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[T]):
-    """An answer and the unix ms up to which everything accepted is in it."""
+    """An answer, the unix ms up to which everything accepted is in it, and the version of events it was made from."""
 
     answer: T
     watermark: int
+    version: int = 0
+    source: str = "rows"
 
 
 class LogFinder(Protocol):
@@ -67,12 +92,81 @@ class Analytics:
         self._flights = SingleFlight()
         self._cache = AnswerCache()
         self._watermark = Watermark(lake)
+        self._identities = Identities(lake)
         self._searches = ThreadPoolExecutor(_SEARCH_THREADS, thread_name_prefix="log-search")
         self._searching = 0
 
-    async def events(self, question: EventsQuestion) -> Answered[EventsAnswer]:
-        """A page of events; raises Problem 503. Pages are not kept, since one may have many megabytes."""
-        return await self._ask(question, lambda: self._work(lambda cursor: self._events(cursor, question)))
+    @overload
+    async def ask(self, question: OverviewQuestion, at: AsOf | None = None) -> Answered[OverviewAnswer]: ...
+    @overload
+    async def ask(self, question: BreakdownQuestion, at: AsOf | None = None) -> Answered[BreakdownAnswer]: ...
+    @overload
+    async def ask(self, question: FunnelQuestion, at: AsOf | None = None) -> Answered[FunnelAnswer]: ...
+    @overload
+    async def ask(self, question: RetentionQuestion, at: AsOf | None = None) -> Answered[RetentionAnswer]: ...
+    @overload
+    async def ask(self, question: PathsQuestion, at: AsOf | None = None) -> Answered[PathsAnswer]: ...
+    @overload
+    async def ask(self, question: GoalQuestion, at: AsOf | None = None) -> Answered[GoalAnswer]: ...
+    @overload
+    async def ask(self, question: EventsQuestion, at: AsOf | None = None) -> Answered[EventsAnswer]: ...
+    @overload
+    async def ask(self, question: PeopleQuestion, at: AsOf | None = None) -> Answered[PeopleAnswer]: ...
+    async def ask(self, question: Any, at: AsOf | None = None) -> Answered[Any]:
+        """The answer to any question, of the newest version or of one of the past.
+
+        Identical questions run once, and an answer is kept until the lake moves. Raises Problem: 400 for a
+        question that cannot be asked, 410 for a version that is gone, 503 while nothing can be answered.
+        """
+        answer = _ANSWERS[type(question)]
+        project = question.selection.project if hasattr(question, "selection") else question.project
+        return await self._answered(
+            question,
+            project,
+            lambda cursor, lake, aliases: answer(cursor, lake, question, aliases),
+            at,
+            # A page of events may have many megabytes.
+            keeps=not isinstance(question, EventsQuestion),
+        )
+
+    async def names(self, question: NamesQuestion, at: AsOf | None = None) -> Answered[tuple[EventName, ...]]:
+        """Names of events; raises as `ask`."""
+        return await self._answered(
+            ("names", question), question.selection.project, lambda c, lake, _: event_names(c, lake, question), at
+        )
+
+    async def properties(self, question: NamesQuestion, at: AsOf | None = None) -> Answered[tuple[PropertyKey, ...]]:
+        """Keys of properties; raises as `ask`."""
+        return await self._answered(
+            ("keys", question), question.selection.project, lambda c, lake, _: property_keys(c, lake, question), at
+        )
+
+    async def values(
+        self, question: NamesQuestion, key: str, at: AsOf | None = None
+    ) -> Answered[tuple[PropertyValue, ...]]:
+        """Values of a property; raises as `ask`."""
+        return await self._answered(
+            ("values", question, key),
+            question.selection.project,
+            lambda c, lake, _: property_values(c, lake, question, key),
+            at,
+        )
+
+    async def person(self, project: int, user_id: str) -> Answered[Person | None]:
+        """Somebody by any of their ids; raises as `ask`."""
+        return await self._answered(
+            ("person", project, user_id),
+            project,
+            lambda cursor, lake, aliases: find_person(cursor, lake, project, user_id, aliases),
+        )
+
+    async def project_counts(self, project: int, since: datetime) -> Answered[ProjectCounts]:
+        """What a project holds, and its events since an instant; raises as `ask`."""
+        return await self._answered(
+            ("counts", project, since),
+            project,
+            lambda cursor, lake, aliases: count_project(cursor, lake, project, since, aliases),
+        )
 
     async def metric(self, question: MetricQuestion) -> Answered[MetricAnswer]:
         """A series; raises Problem 503."""
@@ -86,7 +180,7 @@ class Analytics:
         """The newest events of the last hour, for the realtime answer; raises Problem 503."""
         now = whole_second_after(datetime.now(UTC))
         question = EventsQuestion(project, TimeRange(now - _NEWEST_RANGE, now), _NEWEST)
-        return (await self.events(question)).answer.items
+        return (await self.ask(question)).answer.items
 
     def close(self) -> None:
         """Wait for running questions, turn away waiting ones, close the database. Blocks."""
@@ -98,6 +192,38 @@ class Analytics:
             return await self._flights.run(key, start)
         except Unavailable as error:
             raise unavailable(f"The question cannot be answered now: {error}") from error
+        except InvalidQuestion as error:
+            raise bad_request(str(error)) from error
+        except Gone as error:
+            raise gone(str(error)) from error
+
+    async def _answered(
+        self, key: Hashable, project: int, answering: Answering[T], at: AsOf | None = None, *, keeps: bool = True
+    ) -> Answered[T]:
+        def work(cursor: Cursor) -> Answered[T]:
+            return self._answer(cursor, key, project, answering, at, keeps)
+
+        return await self._ask((key, at), lambda: self._work(work))
+
+    def _answer(
+        self, cursor: Cursor, key: Hashable, project: int, answering: Answering[T], at: AsOf | None, keeps: bool
+    ) -> Answered[T]:
+        log = self._log_state()
+        # Before the rows are read: an answer may hold more than its watermark says, never less.
+        watermark = self._watermark.read(log)
+        lake = newest(self._lake) if at is None else as_of(self._lake, at)
+        version = lake.pinned_version
+        if lake.is_past:  # rarely asked, and its files may be gone at any time: not kept
+            answer = answering(cursor, lake, Identities(lake).of(cursor, project))
+            return Answered(answer, _watermark_of(lake, log), version)
+        found: T | None = self._cache.get(key, version)
+        if found is None:
+            started = time.monotonic()
+            found = answering(cursor, lake, self._identities.of(cursor, project))
+            if keeps:
+                self._cache.put(key, version, found)
+            observe("streamgauge_query_seconds", time.monotonic() - started, plan="events" if keeps else "list")
+        return Answered(found, watermark, version)
 
     async def _work(self, work: Callable[[Cursor], T]) -> T:
         return await asyncio.wrap_future(self._engine.submit(work))
@@ -115,13 +241,6 @@ class Analytics:
             return await loop.run_in_executor(self._searches, self._finder.find, project, event_id, positions)
         finally:
             self._searching -= 1
-
-    def _events(self, cursor: Cursor, question: EventsQuestion) -> Answered[EventsAnswer]:
-        started = time.monotonic()
-        watermark = self._watermark.read(self._log_state())
-        answer = list_events(cursor, self._lake, question)
-        observe("streamgauge_query_seconds", time.monotonic() - started, plan="list")
-        return Answered(answer, watermark)
 
     def _metric(self, cursor: Cursor, question: MetricQuestion) -> Answered[MetricAnswer]:
         started = time.monotonic()
@@ -155,3 +274,22 @@ class Analytics:
 
     def _log_state(self) -> LogState | None:
         return log_state(self._log.statuses(), self._partitions())
+
+
+def _watermark_of(lake: PinnedLake, log: LogState | None) -> int:
+    """Of a version of the past: what it had read of each partition."""
+    if log is None:
+        return 0
+    return min((lake.total(f"{log.chain}/{partition}#last_ts") for partition in range(log.partitions)), default=0)
+
+
+_ANSWERS: Mapping[type, Callable[[Cursor, Lake, Any, Aliases], Any]] = {
+    OverviewQuestion: answer_overview,
+    BreakdownQuestion: answer_breakdown,
+    FunnelQuestion: answer_funnel,
+    RetentionQuestion: answer_retention,
+    PathsQuestion: answer_paths,
+    GoalQuestion: answer_goal,
+    EventsQuestion: list_events,
+    PeopleQuestion: list_people,
+}

@@ -1,23 +1,24 @@
 """`GET /api/v1/events`: a page of events, and one event with the place it is at."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.analytics.answering import Analytics
-from api.dependencies import Access, json_answer, made, parameters
+from api.analytics.asking import Asked
+from api.dependencies import Access, Text, json_answer, made, parameters
 from api.errors import not_found
 from schemas.answers import EXACT
 from schemas.instants import from_millis
+from schemas.listing import EventCursor, EventsQuestion
 from schemas.projects import Key
-from schemas.questions import EventCursor, EventsQuestion, parse_flag, parse_limit
-from schemas.windows import TimeRange, parse_range, whole_second_after, zone_named
+from schemas.questions import parse_limit
+from schemas.windows import TimeRange
 
 _DEFAULT_RANGE = timedelta(days=30)
 # Paths of other routes below /events, which are no event ids.
 _RESERVED = frozenset({"names", "properties", "batch", "stream", "pageview", "custom", "event"})
-_Text = Annotated[str | None, Query()]
 
 
 def create_router(analytics: Analytics, access: Access) -> APIRouter:
@@ -28,30 +29,34 @@ def create_router(analytics: Analytics, access: Access) -> APIRouter:
     @router.get("/events")
     async def list_events(
         request: Request,
-        key: reader,
-        from_: Annotated[str | None, Query(alias="from")] = None,
-        to: _Text = None,
-        event: _Text = None,
-        limit: _Text = None,
-        cursor: _Text = None,
+        asked: Annotated[Asked, Depends(access.reading(_DEFAULT_RANGE))],
+        event: Text = None,
+        limit: Text = None,
+        cursor: Text = None,
         user_id: Annotated[str | None, Query(alias="userId")] = None,
         session_id: Annotated[str | None, Query(alias="sessionId")] = None,
-        source: _Text = None,
-        include_bots: Annotated[str | None, Query(alias="includeBots")] = None,
-        timezone: str = "UTC",
+        source: Text = None,
     ) -> Response:
         """Events of the project, newest first, with the number of all that match."""
-        with parameters(request):
-            zone = zone_named(timezone)
+        with parameters():
             after = None if cursor is None else EventCursor.decode(cursor)
-            span = parse_range(from_, to, zone, whole_second_after(datetime.now(UTC)), _DEFAULT_RANGE)
-            size, includes_bots = parse_limit(limit), parse_flag(include_bots, "includeBots")
-        project = await access.project(key, request)
-        if after is not None:
-            span = TimeRange(from_millis(after.start), from_millis(after.end))
-        answered = await analytics.events(
-            EventsQuestion(project, span, size, after, event, user_id, session_id, source, includes_bots)
+            size = parse_limit(limit)
+        # Pages that follow stay in the range of the first.
+        span = asked.span if after is None else TimeRange(from_millis(after.start), from_millis(after.end))
+        chosen = asked.selection
+        question = EventsQuestion(
+            asked.project,
+            span,
+            size,
+            after,
+            event,
+            user_id,
+            session_id,
+            source,
+            chosen.includes_bots,
+            chosen.filters,
         )
+        answered = await analytics.ask(question, asked.common.at)
         page = answered.answer
         meta = {
             "total": page.total,
@@ -59,7 +64,7 @@ def create_router(analytics: Analytics, access: Access) -> APIRouter:
             "hasMore": page.next is not None,
             "nextCursor": None if page.next is None else page.next.encode(),
         }
-        headers = made(str(EXACT), timezone, answered.watermark)
+        headers = made(str(EXACT), asked.common.timezone, answered.watermark)
         return json_answer(request, {"data": page.items, "meta": meta}, headers)
 
     @router.get("/events/{event_id:path}")

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.analytics.answering import Analytics
 from api.dependencies import Access, json_answer, made, parameters
+from api.errors import bad_request
 from schemas.projects import Key
 from schemas.questions import MetricQuestion, parse_flag, parse_interval, parse_metric
 from schemas.windows import buckets, parse_range, whole_second_after, zone_named
@@ -35,14 +36,17 @@ def create_router(analytics: Analytics, access: Access) -> APIRouter:
         include_bots: Annotated[str | None, Query(alias="includeBots")] = None,
     ) -> Response:
         """A metric by hour, day, week or month, zero where nothing happened."""
-        with parameters(request):
+        for name in ("filters", "segmentId", "compare", "asOf"):
+            if name in request.query_params:
+                raise bad_request(f"Invalid parameter: {name} is not supported yet")
+        with parameters():
             kind, width, zone = parse_metric(metric), parse_interval(interval), zone_named(timezone)
             span = parse_range(from_, to, zone, whole_second_after(datetime.now(UTC)), _DEFAULT_RANGE)
             is_exact, includes_bots = parse_flag(exact, "exact"), parse_flag(include_bots, "includeBots")
             # Thousands of hours take a while to count out.
             points = tuple(await asyncio.to_thread(buckets, span, width, zone))
         project = await access.project(key, request)
-        with parameters(request):
+        with parameters():
             question = MetricQuestion(project, kind, width, timezone, points, is_exact, includes_bots, event or None)
         answered = await analytics.metric(question)
         answer = answered.answer

@@ -4,7 +4,7 @@ How somebody came and where is a fact of the session, so these dimensions are th
 all others are the event's own, and a session counts for every value that its chosen events have.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from schemas.answers import EXACT
@@ -38,9 +38,9 @@ SORTS = {
     "avgSessionDuration": "duration",
 }
 _BY_SESSION = """
-SELECT {name} AS value, count(DISTINCT person) FILTER (person <> '') AS visitors, sum(pageviews) AS pageviews,
+SELECT {value} AS value, count(DISTINCT person) FILTER (person <> '') AS visitors, sum(pageviews) AS pageviews,
     sum(events) AS events, count(*) AS sessions, count(*) FILTER (is_bounce) AS bounces, avg(duration) AS duration
-FROM sessions WHERE {name} IS NOT NULL GROUP BY ALL
+FROM sessions WHERE {value} IS NOT NULL GROUP BY ALL
 """
 _BY_EVENT = """
 SELECT value, visitors, pageviews, events, coalesce(sessions, 0) AS sessions, coalesce(bounces, 0) AS bounces,
@@ -62,24 +62,57 @@ def answer_breakdown(
 ) -> BreakdownAnswer:
     """A page of the dimension's values. `path` counts pageviews alone, as every list of pages does."""
     rows = Rows(lake, question.selection, aliases, sees_sessions=True)
-    column = OF_SESSIONS.get(question.dimension)
-    if column is not None:
-        ctes = rows.sessions({column: column} if column in EVENTS.names else {})
-        grouped = _BY_SESSION.format(name=column)
-    else:
-        field = field_sql(question.dimension, rows.parameters)
-        is_page = question.dimension == "path"
-        ctes = rows.sessions({"value": f"CASE WHEN is_pageview THEN {field} END" if is_page else field})
-        grouped = _BY_EVENT
+    is_text = question.sort == "value"
     found = cursor.rows(
-        f"WITH {ctes} SELECT *, bounces / sessions AS bounce_rate, count(*) OVER () FROM ({grouped})"
-        f" ORDER BY {SORTS[question.sort]} {'ASC' if question.sort == 'value' else 'DESC'} NULLS LAST, value"
+        f"{_grouped(rows, question.dimension)}"
+        f" ORDER BY {SORTS[question.sort]} {'ASC' if is_text else 'DESC'} NULLS LAST, value"
         f" LIMIT {question.limit} OFFSET {question.offset}",
         rows.parameters.values,
     )
-    total = found[0][-1] if found else 0
-    bots = count_bots(cursor, lake, question.selection)
-    return BreakdownAnswer(tuple(map(_row, found)), total, bots, EXACT, rows.version)
+    listed = tuple(map(_row, found))
+    return BreakdownAnswer(
+        listed,
+        # Beyond the last page nobody says how many there are.
+        found[0][-1] if found else _count(cursor, lake, question, aliases) if question.offset else 0,
+        count_bots(cursor, lake, question.selection),
+        EXACT,
+        rows.version,
+        _other(cursor, lake, question, aliases, [row.value for row in listed]) if question.with_other else None,
+    )
+
+
+def _grouped(rows: Rows, dimension: str, without: Sequence[str] | None = None) -> str:
+    """A SELECT of one row a value; instead of the values in `without`, one row for all others."""
+    column = OF_SESSIONS.get(dimension)
+    if column is not None:
+        ctes = rows.sessions({column: column} if column in EVENTS.names else {})
+        grouped = _BY_SESSION.format(value=_rest(column, without, rows))
+    else:
+        field = field_sql(dimension, rows.parameters)
+        value = f"CASE WHEN is_pageview THEN {field} END" if dimension == "path" else field
+        ctes, grouped = rows.sessions({"value": _rest(value, without, rows)}), _BY_EVENT
+    return f"WITH {ctes} SELECT *, bounces / sessions AS bounce_rate, count(*) OVER () FROM ({grouped})"
+
+
+def _rest(value: str, without: Sequence[str] | None, rows: Rows) -> str:
+    if without is None:
+        return value
+    listed = rows.parameters.bind(list(without))
+    return f"CASE WHEN ({value}) IS NOT NULL AND NOT list_contains({listed}::VARCHAR[], {value}) THEN 'other' END"
+
+
+def _other(
+    cursor: Cursor, lake: Lake, question: BreakdownQuestion, aliases: Mapping[str, str], listed: Sequence[str]
+) -> BreakdownRow | None:
+    rows = Rows(lake, question.selection, aliases, sees_sessions=True)
+    found = cursor.rows(_grouped(rows, question.dimension, listed), rows.parameters.values)
+    return _row(found[0]) if found else None
+
+
+def _count(cursor: Cursor, lake: Lake, question: BreakdownQuestion, aliases: Mapping[str, str]) -> int:
+    rows = Rows(lake, question.selection, aliases, sees_sessions=True)
+    found = cursor.rows(f"{_grouped(rows, question.dimension)} LIMIT 1", rows.parameters.values)
+    return found[0][-1] if found else 0
 
 
 def _row(found: tuple[Any, ...]) -> BreakdownRow:

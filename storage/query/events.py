@@ -1,36 +1,42 @@
 """Single events: a page of them, newest first, and one by its id."""
 
+from collections.abc import Mapping
+
 from schemas.answers import EventDetail, EventItem, EventsAnswer, raw_json
 from schemas.instants import format_instant, format_millis, from_millis, to_millis
-from schemas.questions import EventCursor, EventsQuestion
+from schemas.listing import EventCursor, EventsQuestion
+from schemas.selection import Selection
 from storage.lake.snapshot import relation
 from storage.query.engine import Cursor, Row
-from storage.query.lake import Lake, within
+from storage.query.lake import Lake
+from storage.query.rows import Rows
 
-_ITEM = "event_id, event, properties, distinct_id, identified_by, epoch_ms(timestamp), source"
+_ITEM = "event_id, event, properties, distinct_id, identified_by, epoch_ms(timestamp) AS at, source"
 _PLACE = "kafka_partition, kafka_offset, record_index"
 # A total order: no two rows share a place in the log, so a cursor meets every row once.
 _NEWEST = "ORDER BY timestamp DESC, kafka_partition DESC, kafka_offset DESC, record_index DESC"
 
 
-def list_events(cursor: Cursor, lake: Lake, question: EventsQuestion) -> EventsAnswer:
+def list_events(cursor: Cursor, lake: Lake, question: EventsQuestion, aliases: Mapping[str, str]) -> EventsAnswer:
     """One page and the count of all events that match, from one version of the lake."""
-    snapshot = lake.snapshot("events", within(question.project, question.span))
-    source, files = relation(snapshot)
-    where, bound = _matches(question)
-    total: int = cursor.rows(f"SELECT count(*) FROM {source} WHERE {where}", [*files, *bound])[0][0]
+    rows = _matching(lake, question, aliases)
+    chosen = rows.chosen("1 AS one", also=_conditions(question, rows))
+    total: int = cursor.rows(f"WITH {chosen} SELECT count(*) FROM chosen", rows.parameters.values)[0][0]
+    rows = _matching(lake, question, aliases)
+    also = _conditions(question, rows)
     if question.after is not None:
         after = question.after
-        where += f" AND (timestamp, {_PLACE}) < (?, ?, ?, ?)"
-        bound += [from_millis(after.timestamp), after.partition, after.offset, after.index]
+        place = (from_millis(after.timestamp), after.partition, after.offset, after.index)
+        also += f" AND (timestamp, {_PLACE}) < ({', '.join(map(rows.parameters.bind, place))})"
     # One row more than asked for tells whether a page follows.
-    rows = cursor.rows(
-        f"SELECT {_ITEM}, {_PLACE} FROM {source} WHERE {where} {_NEWEST} LIMIT {question.limit + 1}",
-        [*files, *bound],
+    found = cursor.rows(
+        f"WITH {rows.chosen(f'{_ITEM}, {_PLACE}, timestamp', also=also)} SELECT * EXCLUDE (timestamp) FROM chosen"
+        f" {_NEWEST} LIMIT {question.limit + 1}",
+        rows.parameters.values,
     )
-    page = rows[: question.limit]
-    following = _cursor(question, page[-1]) if len(rows) > question.limit else None
-    return EventsAnswer(tuple(map(_item, page)), total, following, snapshot.version)
+    page = found[: question.limit]
+    following = _cursor(question, page[-1]) if len(found) > question.limit else None
+    return EventsAnswer(tuple(map(_item, page)), total, following, rows.version)
 
 
 def find_event(cursor: Cursor, lake: Lake, project: int, event_id: str) -> EventDetail | None:
@@ -64,24 +70,23 @@ def find_event(cursor: Cursor, lake: Lake, project: int, event_id: str) -> Event
     )
 
 
-def _matches(question: EventsQuestion) -> tuple[str, list[object]]:
-    span = question.span
-    where = "project_id = ? AND date >= ? AND date <= ? AND timestamp >= ? AND timestamp < ? AND NOT is_system"
-    bound: list[object] = [question.project, span.start.date(), span.end.date(), span.start, span.end]
-    if not question.includes_bots:
-        where += " AND NOT is_bot"
-    if question.user_id is not None:
-        where += " AND identified_by = 'user'"
+def _matching(lake: Lake, question: EventsQuestion, aliases: Mapping[str, str]) -> Rows:
+    selection = Selection(question.project, question.span, question.filters, question.includes_bots)
+    return Rows(lake, selection, aliases, sees_sessions=False)
+
+
+def _conditions(question: EventsQuestion, rows: Rows) -> str:
+    found = ["true"] if question.user_id is None else ["identified_by = 'user'"]
     for column, value in (
         ("event", question.event),
         ("distinct_id", question.user_id),
         ("session_id", question.session_id),
         ("source", question.source),
+        ("person", question.person),
     ):
         if value is not None:
-            where += f" AND {column} = ?"
-            bound.append(value)
-    return where, bound
+            found.append(f"{column} = {rows.parameters.bind(value)}")
+    return " AND ".join(found)
 
 
 def _item(row: Row) -> EventItem:

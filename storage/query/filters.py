@@ -1,6 +1,10 @@
 """Filters as SQL conditions over the events table, every value bound."""
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from schemas.filters import AllOf, AnyOf, Condition, Filter, Operator, Scalar
+from schemas.questions import InvalidQuestion
 from storage.query.fields import field_sql
 from storage.query.parameters import Parameters
 
@@ -24,6 +28,15 @@ def filter_sql(wanted: Filter, parameters: Parameters) -> str:
             return f"coalesce({_condition(wanted, parameters)}, false)"
 
 
+def refuse_bad_pattern(pattern: str) -> None:
+    """Raises InvalidQuestion where RE2 does not take a pattern; Arrow has the same library as DuckDB."""
+    try:
+        pc.match_substring_regex(pa.array([""]), pattern)
+    except pa.ArrowInvalid as error:
+        reason = str(error).removeprefix("Invalid regular expression: ")
+        raise InvalidQuestion(f"Invalid parameter: filters, op matches: {reason[:200]}") from error
+
+
 def _condition(wanted: Condition, parameters: Parameters) -> str:
     op, value = wanted.op, wanted.value
     match op:
@@ -42,6 +55,8 @@ def _condition(wanted: Condition, parameters: Parameters) -> str:
         return _equals(wanted.key, value, parameters)
     if op is Operator.NEQ:  # what is not there is not equal either
         return f"NOT coalesce({_equals(wanted.key, value, parameters)}, false)"
+    if op is Operator.MATCHES:
+        refuse_bad_pattern(str(value))
     if op in _TEXT:
         return f"{_TEXT[op]}({field_sql(wanted.key, parameters)}, {parameters.bind(value)})"
     return _compared(wanted.key, _ORDER[op], value, parameters)
@@ -58,4 +73,7 @@ def _compared(key: str, sign: str, value: Scalar, parameters: Parameters) -> str
         return f"{field} {sign} {parameters.bind('true' if value else 'false')}"
     if isinstance(value, str):
         return f"{field} {sign} {parameters.bind(value)}"
-    return f"TRY_CAST({field} AS DOUBLE) {sign} {parameters.bind(float(value))}"
+    try:
+        return f"TRY_CAST({field} AS DOUBLE) {sign} {parameters.bind(float(value))}"
+    except OverflowError as error:
+        raise InvalidQuestion("Invalid parameter: filters, a number is too large") from error

@@ -15,7 +15,8 @@ import pytest
 from deltalake import DeltaTable
 
 from schemas.deadletters import DeadLetter
-from schemas.questions import EventsQuestion, MetricKind
+from schemas.listing import EventsQuestion
+from schemas.questions import MetricKind
 from storage.errors import LakeBroken, LakeUnreadable, NotFound, Refused, StorageError, Unavailable
 from storage.lake import tables
 from storage.lake.audit import audit
@@ -313,7 +314,7 @@ def test_questions_are_answered_and_a_file_that_is_gone_is_told(lake: Place) -> 
     span = span_of("2026-03-01", "2026-03-02")
     question = EventsQuestion(1, span, limit=7)
     with asking(lake) as ask_engine:
-        page = ask_engine(lambda cursor, lake: list_events(cursor, lake, question))
+        page = ask_engine(lambda cursor, lake: list_events(cursor, lake, question, {}))
         series = ask_engine.metric(metric_question(MetricKind.EVENTS_COUNT, span))
         people = ask_engine.metric(metric_question(MetricKind.UNIQUE_USERS, span, is_exact=True))
         with pytest.raises(StorageError, match="Cannot access"):
@@ -321,7 +322,7 @@ def test_questions_are_answered_and_a_file_that_is_gone_is_told(lake: Place) -> 
         for file in live_files(_table(lake)):
             (lake / "events" / file.path).unlink()
         with pytest.raises(Unavailable, match="could not be read"):
-            ask_engine(lambda cursor, lake: list_events(cursor, lake, question))
+            ask_engine(lambda cursor, lake: list_events(cursor, lake, question, {}))
 
     assert (page.total, len(page.items)) == (20, 7)
     assert sum(point.value for point in series.points) == 20

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.questions import EventCursor, InvalidQuestion, parse_flag, parse_interval, parse_limit, parse_metric
+from schemas.listing import EventCursor
+from schemas.questions import InvalidQuestion, parse_flag, parse_interval, parse_limit, parse_metric
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from api.analytics.opening import open_analytics
 from api.errors import Problem
 from api.settings import ApiSettings
 from schemas.answers import EventDetail
+from schemas.listing import EventsQuestion
 from schemas.live import PartitionStatus
-from schemas.questions import EventsQuestion
 from schemas.windows import TimeRange
 from storage.query.engine import Cursor, EnginePolicy, QueryEngine
 from storage.query.freshness import LogEnd, LogState
@@ -50,7 +50,7 @@ def test_full_engine_is_a_503_that_says_when_to_come_back(tmp_path: Path) -> Non
 
     running = engine.submit(hold)
     with pytest.raises(Problem) as caught:
-        asyncio.run(analytics.events(EventsQuestion(1, TimeRange(NOW, NOW))))
+        asyncio.run(analytics.ask(EventsQuestion(1, TimeRange(NOW, NOW))))
     gate.set()
     running.result()
     analytics.close()
@@ -80,7 +80,7 @@ def test_searches_of_the_log_hold_up_no_question_and_are_bounded(tmp_path: Path)
     async def main() -> list[EventDetail | BaseException | None]:
         searches = [asyncio.create_task(analytics.event(1, f"{number % 65}")) for number in range(100)]
         # Answered while every search waits.
-        await analytics.events(EventsQuestion(1, TimeRange(NOW, NOW)))
+        await analytics.ask(EventsQuestion(1, TimeRange(NOW, NOW)))
         while not any(search.done() for search in searches):
             await asyncio.sleep(0.01)
         finder.gate.set()

@@ -12,7 +12,7 @@ from api.analytics.answering import Analytics, LogFinder
 from api.analytics.log_state import LogView, SilentLog
 from api.dependencies import Access
 from api.errors import Problem
-from api.routes import events, metrics
+from api.routes import breakdowns, events, metrics, overview
 from schemas.projects import Dialect, Key, Scope
 from storage.query.engine import EnginePolicy, QueryEngine
 from storage.query.lake import Lake
@@ -66,7 +66,7 @@ def surface(
     engine = QueryEngine(place, EnginePolicy(threads=2))
     analytics = Analytics(engine, Lake(place, max_age_seconds=0), log or SilentLog(), lambda: 1, finder)
     app = FastAPI()
-    for module in (events, metrics):
+    for module in (events, metrics, overview, breakdowns):
         app.include_router(module.create_router(analytics, access), prefix="/api/v1")
     app.add_exception_handler(Problem, _answer)
     transport = httpx.ASGITransport(app)

@@ -89,7 +89,7 @@ def test_limit_is_clamped(writer: LakeWriter, limit: str, used: int) -> None:
         ({"cursor": "nonsense"}, "Invalid parameter: cursor"),
         ({"includeBots": "perhaps"}, "Invalid parameter: includeBots"),
         ({"timezone": "Mars"}, "Invalid parameter: timezone"),
-        ({"filters": "[]"}, "Invalid parameter: filters is not supported yet"),
+        ({"filters": "{}"}, "Invalid parameter: filters"),
     ],
 )
 def test_parameters_that_are_wrong(writer: LakeWriter, params: Mapping[str, str], message: str) -> None:

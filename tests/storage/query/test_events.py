@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from schemas.answers import EventsAnswer
-from schemas.questions import EventsQuestion
+from schemas.listing import EventsQuestion
 from schemas.rows import Row
 from storage.query.events import find_event, list_events
 from tests import oracle
@@ -19,7 +19,7 @@ SPAN = span_of("2026-02-20", "2026-02-22")
 
 
 def _list(ask: Asker, question: EventsQuestion) -> EventsAnswer:
-    return ask(lambda cursor, lake: list_events(cursor, lake, question))
+    return ask(lambda cursor, lake: list_events(cursor, lake, question, {}))
 
 
 def _ids(answer: EventsAnswer) -> list[str]:

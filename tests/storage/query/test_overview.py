@@ -32,7 +32,7 @@ SPANS = {
 ZONES = ["UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York"]
 
 
-def _events(draw: random.Random, count: int) -> Iterator[Row]:
+def some_events(draw: random.Random, count: int) -> Iterator[Row]:
     for _ in range(count):
         at = START + timedelta(seconds=draw.randrange(14 * 86_400), milliseconds=draw.randrange(1000))
         person = draw.choice(["", *(f"u{number}" for number in range(12))])
@@ -70,7 +70,7 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     place: Path = tmp_path_factory.mktemp("lake")
-    rows = list(_events(random.Random(11), 400))
+    rows = list(some_events(random.Random(11), 400))
     LakeWriter(place).append(rows)
     with asking(place) as ask:
         yield World(rows, ask)

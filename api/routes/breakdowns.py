@@ -1,0 +1,46 @@
+"""`GET /api/v1/breakdowns`: the figures of a project by the values of a dimension."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from api.analytics.answering import Analytics
+from api.analytics.asking import Asked
+from api.dependencies import Access, Text, answer, parameters
+from schemas.figures import BreakdownQuestion, parse_dimension, parse_sort
+from schemas.questions import parse_flag, parse_limit, parse_offset
+
+
+def create_router(analytics: Analytics, access: Access) -> APIRouter:
+    """The route; its path is below the prefix of the surface."""
+    router = APIRouter(tags=["analytics"])
+
+    @router.get("/breakdowns")
+    async def get_breakdown(
+        request: Request,
+        asked: Annotated[Asked, Depends(access.reading())],
+        dimension: Text = None,
+        sort: Text = None,
+        limit: Text = None,
+        offset: Text = None,
+        other: Text = None,
+    ) -> Response:
+        """The values of a dimension, most first; with `other=true` a last row for all that are not listed."""
+        with parameters():
+            question = BreakdownQuestion(
+                asked.selection,
+                parse_dimension(dimension),
+                parse_sort(sort),
+                size := parse_limit(limit),
+                begin := parse_offset(offset),
+                parse_flag(other, "other"),
+            )
+        answered = await analytics.ask(question, asked.common.at)
+        found = answered.answer
+        more = {"total": found.total, "limit": size, "hasMore": begin + len(found.rows) < found.total}
+        body: dict[str, object] = {"data": found.rows}
+        if found.other is not None:
+            body["other"] = found.other
+        return answer(request, asked, answered, body, found.accuracy, bots=found.bots, more=more)
+
+    return router

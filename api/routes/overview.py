@@ -1,0 +1,50 @@
+"""`GET /api/v1/overview`: all figures of a project, over time, and compared with an earlier time."""
+
+import asyncio
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Request, Response
+
+from api.analytics.answering import Analytics
+from api.analytics.asking import Asked
+from api.dependencies import Access, Text, answer, parameters
+from schemas.figures import Figures, OverviewQuestion, change_percent
+from schemas.questions import parse_interval
+from schemas.windows import buckets
+
+
+def create_router(analytics: Analytics, access: Access) -> APIRouter:
+    """The route; its path is below the prefix of the surface."""
+    router = APIRouter(tags=["analytics"])
+
+    @router.get("/overview")
+    async def get_overview(
+        request: Request, asked: Annotated[Asked, Depends(access.reading())], interval: Text = None
+    ) -> Response:
+        """Events, pageviews, visitors and sessions of the whole range and of each bucket of it."""
+        common = asked.common
+        with parameters():
+            points = tuple(await asyncio.to_thread(buckets, asked.span, parse_interval(interval), common.zone))
+            earlier = asked.compared
+        answered = await analytics.ask(OverviewQuestion(asked.selection, points, common.is_exact), common.at)
+        found = answered.answer
+        body: dict[str, Any] = {
+            "metrics": found.total,
+            "timeseries": [
+                {"date": point.label} | msgspec.to_builtins(figures)
+                for point, figures in zip(points, found.series, strict=True)
+            ],
+        }
+        if earlier is not None:
+            before = (await analytics.ask(OverviewQuestion(earlier, (), common.is_exact), common.at)).answer.total
+            body["comparison"] = {"metrics": before, "change": _change(before, found.total)}
+        return answer(request, asked, answered, body, found.accuracy, bots=found.bots)
+
+    return router
+
+
+def _change(before: Figures, now: Figures) -> dict[str, float | None]:
+    """Percent by figure; null from nothing."""
+    earlier, later = msgspec.to_builtins(before), msgspec.to_builtins(now)
+    return {name: change_percent(earlier[name], later[name]) for name in later}
