@@ -8,10 +8,12 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, or_, select
 
+from schemas.limits import parse_limits
 from schemas.projects import Dialect, Key, Scope
 from storage.errors import Conflict, NotFound
+from storage.meta.activities import COMMAND_LINE, Activity, Actor, record
 from storage.meta.engine import Metadata
-from storage.meta.models import keys, projects
+from storage.meta.models import accounts, keys, projects
 from storage.meta.secrets import PREFIX_LENGTH, key_digest, new_id, new_secret
 
 # Of a busy key only so many writes of "last used" are worth their cost.
@@ -32,6 +34,18 @@ class KeySpec:
     project_id: int | None = None
     name: str = ""
     expires_at: datetime | None = None
+    # Limits of its own, as `requests/seconds` lists; without them those of the account or the surface hold.
+    rate_limit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChange:
+    """What to change of a key; None leaves it, and an empty limit removes it."""
+
+    name: str | None = None
+    scope: Scope | None = None
+    rate_limit: str | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +59,7 @@ class KeyRecord:
     last_used_at: datetime | None
     expires_at: datetime | None
     revoked_at: datetime | None
+    rate_limit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,45 +70,93 @@ class NewKey:
     record: KeyRecord
 
 
-def create_key(metadata: Metadata, spec: KeySpec, now: datetime) -> NewKey:
+def create_key(metadata: Metadata, spec: KeySpec, now: datetime, by: Actor = COMMAND_LINE) -> NewKey:
     """Mint one key; raises as `create_keys`."""
-    return create_keys(metadata, [spec], now)[0]
+    return create_keys(metadata, [spec], now, by)[0]
 
 
-def create_keys(metadata: Metadata, specs: Sequence[KeySpec], now: datetime) -> list[NewKey]:
+def create_keys(metadata: Metadata, specs: Sequence[KeySpec], now: datetime, by: Actor = COMMAND_LINE) -> list[NewKey]:
     """Mint all or none.
 
-    Raises NotFound when a project is not the account's, ValueError for an impossible expiry or name.
+    Raises NotFound when a project is not the account's, ValueError for an impossible expiry, name or limit.
     """
     with metadata.write() as connection:
         made = [_insert(connection, spec, now) for spec in specs]
+        for new in made:
+            _note(connection, new.record, "api_key.created", by, now)
     metadata.key_revision.bump()
     return made
 
 
-def list_keys(metadata: Metadata, account_id: int | None, dialect: Dialect | None = None) -> list[KeyRecord]:
-    """The account's keys, or everybody's, revoked ones included, oldest first."""
+def list_keys(
+    metadata: Metadata, account_id: int | None, dialect: Dialect | None = None, project_id: int | None = None
+) -> list[KeyRecord]:
+    """The account's keys, or everybody's, or those of one project, revoked ones included, oldest first."""
     query = select(keys).order_by(keys.c.created_at, keys.c.id)
     if account_id is not None:
         query = query.where(keys.c.account_id == account_id)
     if dialect is not None:
         query = query.where(keys.c.dialect == dialect.value)
+    if project_id is not None:
+        query = query.where(keys.c.project_id == project_id)
     with metadata.read() as connection:
         return [_record(row) for row in connection.execute(query)]
 
 
-def revoke_key(metadata: Metadata, account_id: int | None, reference: str, now: datetime) -> KeyRecord:
+def key_record(metadata: Metadata, key_id: str) -> KeyRecord | None:
+    """The key of this id, revoked or not."""
+    if not (key_id.isascii() and key_id.isprintable()):
+        return None
+    with metadata.read() as connection:
+        row = connection.execute(select(keys).where(keys.c.id == key_id)).one_or_none()
+    return _record(row) if row else None
+
+
+def update_key(
+    metadata: Metadata, account_id: int, key_id: str, change: KeyChange, now: datetime, by: Actor = COMMAND_LINE
+) -> KeyRecord:
+    """Change a live key; it holds from the next request on.
+
+    Raises NotFound when the account has no such live key, ValueError for an impossible value.
+    """
+    meant = (keys.c.id == key_id) & (keys.c.account_id == account_id) & keys.c.revoked_at.is_(None)
+    with metadata.write() as connection:
+        row = connection.execute(select(keys).where(meant).with_for_update()).one_or_none()
+        if row is None:
+            raise NotFound(_NOT_MEANT)
+        name = row.name if change.name is None else change.name
+        rate_limit = row.rate_limit if change.rate_limit is None else change.rate_limit or None
+        _check(name, change.expires_at, rate_limit, now)
+        values = {
+            "name": name,
+            "scope": row.scope if change.scope is None else change.scope.value,
+            "rate_limit": rate_limit,
+            "expires_at": row.expires_at if change.expires_at is None else change.expires_at,
+        }
+        changed = connection.execute(keys.update().where(meant).values(values).returning(keys)).one()
+        found = _record(changed)
+        _note(connection, found, "api_key.updated", by, now)
+    metadata.key_revision.bump()
+    return found
+
+
+def revoke_key(
+    metadata: Metadata, account_id: int | None, reference: str, now: datetime, by: Actor = COMMAND_LINE
+) -> KeyRecord:
     """Revoke the live key of this id, prefix or secret, of the account or of anybody; it cannot be undone.
 
     Raises NotFound when no live key is meant, Conflict when the prefix fits several.
     """
     with metadata.write() as connection:
         revoked = _revoke(connection, account_id, reference, now)
+        _note(connection, revoked, "api_key.revoked", by, now)
     metadata.key_revision.bump()
     return revoked
 
 
-def regenerate_key(metadata: Metadata, account_id: int | None, reference: str, now: datetime) -> NewKey:
+def regenerate_key(
+    metadata: Metadata, account_id: int | None, reference: str, now: datetime, by: Actor = COMMAND_LINE
+) -> NewKey:
     """Revoke a live key and mint its like in one step.
 
     Raises as `revoke_key`, and ValueError when the key has expired already.
@@ -107,8 +170,10 @@ def regenerate_key(metadata: Metadata, account_id: int | None, reference: str, n
             project_id=old.key.project_id,
             name=old.name,
             expires_at=old.expires_at,
+            rate_limit=old.rate_limit,
         )
         made = _insert(connection, spec, now)
+        _note(connection, made.record, "api_key.rotated", by, now, {"replaced": old.key.id})
     metadata.key_revision.bump()
     return made
 
@@ -120,17 +185,24 @@ def find_key(metadata: Metadata, secret: str | bytes, now: datetime) -> Key | No
 
 
 def find_record(metadata: Metadata, secret: str | bytes, now: datetime) -> KeyRecord | None:
-    """As `find_key`, with all that is known of the key."""
+    """As `find_key`, with all that is known of the key; a key of a deleted project is unknown."""
     digest = key_digest(secret)
+    terms = (accounts.c.plan, accounts.c.rate_limit.label("account_limit"), projects.c.deleted_at)
+    source = keys.join(accounts, accounts.c.id == keys.c.account_id).outerjoin(
+        projects, projects.c.id == keys.c.project_id
+    )
+    query = select(keys, *terms).select_from(source).where(keys.c.prefix == _prefix(secret))
     with metadata.read() as connection:
-        rows = connection.execute(select(keys).where(keys.c.prefix == _prefix(secret))).all()
+        rows = connection.execute(query).all()
     match = None
     for row in rows:
         if hmac.compare_digest(row.digest, digest):
             match = row
     if not rows:
         hmac.compare_digest(_NO_DIGEST, digest)  # an unknown prefix takes the same steps as a known one
-    return _record(match) if match is not None and _is_live(match, now) else None
+    if match is None or match.deleted_at is not None or not _is_live(match, now):
+        return None
+    return _record(match, match.plan, match.account_limit)
 
 
 def touch_keys(metadata: Metadata, uses: Mapping[str, datetime]) -> None:
@@ -145,18 +217,36 @@ def touch_keys(metadata: Metadata, uses: Mapping[str, datetime]) -> None:
         connection.execute(change, rows)
 
 
-def _check(spec: KeySpec, now: datetime) -> None:
-    if len(spec.name) > 255 or not spec.name.isprintable():
+def _check(name: str, expires_at: datetime | None, rate_limit: str | None, now: datetime) -> None:
+    if len(name) > 255 or not name.isprintable():
         raise ValueError("a key's name is at most 255 printable characters")
-    if spec.expires_at is not None and spec.expires_at <= now:
+    if expires_at is not None and expires_at <= now:
         raise ValueError("the key would have expired already")
+    if rate_limit is not None:
+        parse_limits(rate_limit)
+        if len(rate_limit) > 64:
+            raise ValueError("a key's rate limit is at most 64 characters")
+
+
+def _note(
+    connection: Connection,
+    made: KeyRecord,
+    action: str,
+    by: Actor,
+    now: datetime,
+    further: dict[str, Any] | None = None,
+) -> None:
+    key = made.key
+    told = {"kind": key.dialect.value, "scope": key.scope.value, **(further or {})}
+    record(connection, Activity(key.account_id, action, "api_key", key.id, made.name, key.project_id, told), by, now)
 
 
 def _insert(connection: Connection, spec: KeySpec, now: datetime) -> NewKey:
-    _check(spec, now)
+    _check(spec.name, spec.expires_at, spec.rate_limit, now)
     if spec.project_id is not None:
         owned = (projects.c.id == spec.project_id) & (projects.c.account_id == spec.account_id)
-        if connection.execute(select(projects.c.id).where(owned)).one_or_none() is None:
+        is_live = projects.c.deleted_at.is_(None)
+        if connection.execute(select(projects.c.id).where(owned, is_live)).one_or_none() is None:
             raise NotFound(f"the account has no project {spec.project_id}")
     secret = new_secret(spec.dialect)
     row = {
@@ -170,6 +260,7 @@ def _insert(connection: Connection, spec: KeySpec, now: datetime) -> NewKey:
         "project_id": spec.project_id,
         "created_at": now,
         "expires_at": spec.expires_at,
+        "rate_limit": spec.rate_limit,
     }
     return NewKey(secret, _record(connection.execute(keys.insert().values(row).returning(keys)).one()))
 
@@ -203,13 +294,15 @@ def _is_live(row: Row[Any], now: datetime) -> bool:
     return row.revoked_at is None and (row.expires_at is None or row.expires_at > now)
 
 
-def _record(row: Row[Any]) -> KeyRecord:
+def _record(row: Row[Any], plan: str = "free", account_limit: str | None = None) -> KeyRecord:
     key = Key(
         id=row.id,
         dialect=Dialect(row.dialect),
         scope=Scope(row.scope),
         account_id=row.account_id,
         project_id=row.project_id,
+        rate_limit=row.rate_limit or account_limit,
+        plan=plan,
     )
     return KeyRecord(
         key=key,
@@ -219,4 +312,5 @@ def _record(row: Row[Any]) -> KeyRecord:
         last_used_at=row.last_used_at,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
+        rate_limit=row.rate_limit,
     )
