@@ -28,10 +28,11 @@ from storage.lake import recent, rollups
 from storage.lake.columns import Chunk, from_position, merged
 from storage.lake.commit import FencedTable, Span, Unclear
 from storage.lake.deadletters import dead_letters_table
+from storage.lake.erased import Erased, erased_of
 
 log = logging.getLogger(__name__)
 
-TOTALS = ("first", "lines", "rows", "rejects", "duplicates", "gaps")
+TOTALS = ("first", "lines", "rows", "rejects", "duplicates", "erased", "gaps")
 # Retries back off to this; a lake that is away for half a minute makes the worker unready, not dead.
 _LONGEST_PAUSE_SECONDS = 5.0
 
@@ -73,12 +74,14 @@ class Flusher:
         self.rollups = rollup_table
         self.barrier = barrier
         self.stored: dict[int, Stored] = {}
+        self.erased = Erased()  # what every owned partition was loaded with
         self.failing_since: float | None = None
         self.last_error: str | None = None
         self.deadline: float | None = None  # monotonic seconds, set by the worker while it revokes or stops
 
     def flush(self, batch: Batch) -> Flushed | None:
-        """F2 to F7. None: the deadline (monotonic seconds) passed first; nothing is lost, the batch may come again.
+        """F2 to F7. None: the deadline (monotonic seconds) passed first, or somebody was erased whom the batch may
+        hold; nothing is lost, its records must be read again.
 
         Raises Restart when the lake went back, NeedsPerson when it is broken.
         """
@@ -87,6 +90,9 @@ class Flusher:
         reload: set[int] = set()
         while True:
             crash_point("before F2")
+            if erased_of(self.events.table) != self.erased:
+                self.stored.clear()
+                return None
             rebased = self._rebase(batch, reload)
             try:
                 refused = self._write(rebased) if rebased.spans else None
@@ -139,7 +145,7 @@ class Flusher:
                 raise Restart(f"partition {partition}: the batch does not continue position {expected}")
             spans[partition] = Span(stored.held, last.offset + 1)
             grown = dict(stored.totals)
-            for name in ("lines", "rows", "rejects", "duplicates"):
+            for name in ("lines", "rows", "rejects", "duplicates", "erased"):
                 grown[name] = grown.get(name, 0) + sum(getattr(c, name) for c in counts)
             after[partition] = grown
             duplicates += sum(c.duplicates for c in counts)

@@ -22,6 +22,7 @@ from storage import metrics
 from storage.lake import recent
 from storage.lake.commit import Span
 from storage.lake.deadletters import dead_letters_table
+from storage.lake.erased import Erased, erased_of
 from storage.lake.tables import EVENTS
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class Loaded:
     rejected: frozenset[tuple[int, int]]
     window: DuplicateWindow
     poison: Poison
+    erased: Erased
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ def load(
         raise Restart(f"the log is another one now: {chain}, was {flusher.events.chain}")
     for table in (flusher.events, flusher.dead_letters, flusher.rollups):
         table.reload()
+    if not flusher.stored:
+        flusher.erased = erased_of(flusher.events.table)
     stored = flusher.read_stored(partition)
     flusher.stored[partition] = stored
     extent = view.range(partition)
@@ -94,7 +98,8 @@ def load(
         start = extent.start
     window = DuplicateWindow(windows.seconds, windows.rows)
     window.load(recent.recent_ids(flusher.events, partition, windows.seconds, windows.rows))
-    return Loaded(start, frozenset(stored.keys), window, _poison(flusher, view, partition, start, extent.end, poison))
+    deadly = _poison(flusher, view, partition, start, extent.end, poison)
+    return Loaded(start, frozenset(stored.keys), window, deadly, flusher.erased)
 
 
 def _poison(flusher: Flusher, view: LogView, partition: int, start: int, end: int, rule: PoisonRule | None) -> Poison:

@@ -10,6 +10,7 @@ from processors.duplicates import DuplicateWindow
 from processors.poison import Poison, decode_around
 from schemas.deadletters import DeadLetter
 from schemas.rows import Row
+from storage.lake.erased import Erased
 
 
 class Verdict(Enum):
@@ -22,7 +23,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RecordCount:
-    """What one record came to; `lines` is the sum of the other three."""
+    """What one record came to; `lines` is the sum of rows, rejects, duplicates and erased."""
 
     partition: int
     offset: int
@@ -32,6 +33,7 @@ class RecordCount:
     duplicates: int
     timestamp: int
     crc: int
+    erased: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class PartitionState:
     rejected: Set[tuple[int, int]] = field(default_factory=frozenset)
     is_closed: bool = False
     poison: Poison = field(default_factory=dict)
+    erased: Erased = field(default_factory=Erased)
 
     def verdict(self, generation: int, current_generation: int, offset: int) -> Verdict:
         """Whether a record of `generation` at `offset` is taken."""
@@ -68,6 +71,7 @@ class PartitionState:
         """Take the record apart and move on; it must have the verdict TAKE."""
         rows: list[Row] = []
         rejects: list[DeadLetter] = []
+        erased = 0
         around = self.poison.get(record.offset)
         items = decode_record(record, policy) if around is None else decode_around(record, policy, around)
         for item in items:
@@ -75,6 +79,10 @@ class PartitionState:
                 rejects.append(item)
             elif self.rejected and (record.offset, item.record_index) in self.rejected:
                 rejects.append(_bound(item))
+            elif item.received_at <= self.erased.newest and self.erased.covers(
+                item.project_id, item.distinct_id, item.received_at
+            ):
+                erased += 1
             elif self.window.add(item.project_id, item.event_id, item.received_at):
                 rows.append(item)
         self.window.forget()
@@ -85,9 +93,10 @@ class PartitionState:
             lines=len(items),
             rows=len(rows),
             rejects=len(rejects),
-            duplicates=len(items) - len(rows) - len(rejects),
+            duplicates=len(items) - len(rows) - len(rejects) - erased,
             timestamp=record.timestamp,
             crc=zlib.crc32(record.value or b""),
+            erased=erased,
         )
         return Accepted(rows, rejects, count)
 

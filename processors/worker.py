@@ -155,12 +155,14 @@ class Worker:
         self._flushing: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._timers = _Timers()
+        self._dropped: set[int] = set()  # partitions whose records must be read again
 
     # -- the group ----------------------------------------------------------------------------
 
     def assign(self, partitions: set[int]) -> None:
         """These partitions are ours; each loads on its first record, or when it is found idle."""
         self.assigned = set(partitions)
+        self._dropped = set()
 
     async def revoke(self, hangs_after: float = REVOKE_HANGS_SECONDS) -> None:
         """All partitions may go to others: flush what is taken, then forget everything. Failing is harmless.
@@ -263,11 +265,21 @@ class Worker:
             return
         now = time.monotonic()
         owned = Owned(
-            PartitionState(partition, generation, loaded.next, loaded.window, loaded.rejected, poison=loaded.poison),
+            PartitionState(
+                partition,
+                generation,
+                loaded.next,
+                loaded.window,
+                loaded.rejected,
+                poison=loaded.poison,
+                erased=loaded.erased,
+            ),
             LiveFold(self.flusher.events.chain, partition),
             advanced_at=now,
             durable=loaded.next,
+            hole=Hole() if partition in self._dropped else None,
         )
+        self._dropped.discard(partition)
         self.owned[partition] = owned
         log.info("partition loaded", extra={"partition": partition, "offset": loaded.next, "generation": generation})
         self._spawn(self._rebuild(owned))
@@ -337,8 +349,10 @@ class Worker:
         finally:
             self._flushing = None
         if flushed is None:
-            # A deadline passed: the next owner reads these records again, and with them all that came after.
+            # The next owner, or this one after it has loaded again, reads these records and all that came after.
+            self._dropped = batch.partitions | self.batch.partitions
             self.batch = Batch()
+            self.owned.clear()
             return
         self._flushed(flushed, batch)
 

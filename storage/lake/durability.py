@@ -20,6 +20,7 @@ from deltalake.exceptions import DeltaError
 
 from storage.errors import LakeBroken
 from storage.lake.deltalog import DeltaLog, Entry, LoggedFile, TornEntry
+from storage.lake.erased import as_properties, erased_of
 from storage.lake.place import Place
 from storage.lake.tables import TABLES, table_uri, transactions
 
@@ -322,12 +323,16 @@ def restore_version(table: Place, version: int, positions: dict[str, int]) -> in
     """
     try:
         handle = DeltaTable(str(table))
+        erased = erased_of(handle)
         handle.restore(
             version,
             commit_properties=CommitProperties(
                 app_transactions=transactions(positions), custom_metadata={"streamgauge": f"restore {version}"}
             ),
         )
+        restored = DeltaTable(str(table))
+        if (everybody := erased_of(restored).merged(erased)) != erased_of(restored):  # an older version knew fewer
+            restored.alter.set_table_properties(as_properties(everybody), raise_if_not_exists=False)
         return DeltaTable(str(table)).version()
     except DeltaError as error:
         raise LakeBroken(f"{table.name}: cannot restore version {version}: {error}") from error

@@ -129,7 +129,7 @@ class DateFiles:
                     self._write_part(day, part)
             self._close()
         except BaseException:
-            self._abandon()
+            self.discard()
             raise
         return rows
 
@@ -147,7 +147,8 @@ class DateFiles:
             self.written.append(self._open.close())
             self._open = None
 
-    def _abandon(self) -> None:
+    def discard(self) -> None:
+        """Remove the new files: nothing names them."""
         if self._open:
             self._open.discard()
         for action in self.written:

@@ -17,6 +17,7 @@ from storage.lake.audit import Depth, audit
 from storage.lake.durability import Barrier
 from storage.lake.place import Place
 from storage.lake.tables import TABLES, TableName, table_uri
+from storage.maintenance.erasure import Receipt, erase
 from storage.maintenance.expiry import expire
 from storage.maintenance.files import live_files
 from storage.maintenance.merging import Resources
@@ -166,6 +167,14 @@ class Maintainer:
             log.info("vacuumed", extra={"table": name, "files": files, "leftovers": leftovers})
             total += files + leftovers
         return total
+
+    def erase(self, project: int, distinct_id: str, now: datetime) -> Receipt:
+        """Erase what was received of a person up to now. Raises Unavailable when it must be repeated."""
+        with _timed("erasure"):
+            receipt = erase(self.lake, project, distinct_id, now, self._resources, self._sync)
+        self._audit("totals")
+        log.info("erased a person", extra={"project": project, "rows": sum(t.rows_before for t in receipt.tables)})
+        return receipt
 
     def _insist(self, step: Callable[[], _T]) -> _T | None:
         """Repeat a step that was refused, from fresh handles; None when others always came first."""

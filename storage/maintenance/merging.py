@@ -33,6 +33,14 @@ class Resources:
     scratch: Path | None = None  # where a sort that outgrows the memory goes
 
 
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Which rows: SQL over the columns of a table."""
+
+    sql: str
+    parameters: tuple[object, ...]
+
+
 @contextmanager
 def sorted_rows(
     table: Place,
@@ -41,13 +49,14 @@ def sorted_rows(
     files: Sequence[LiveFile],
     resources: Resources,
     is_deduplicated: bool = False,
+    without: Condition | None = None,
 ) -> Iterator[Iterator[pa.RecordBatch]]:
-    """Batches of all rows, in the table's sort order; the columns are the schema's, with 64-bit offsets.
+    """Batches of all rows but those `without`, in the table's sort order; columns are the schema's, wide.
 
     Raises Unavailable where the files cannot be read or the sort finds no room.
     """
     try:
-        with _reader(table, name, schema, files, resources, is_deduplicated) as batches:
+        with _reader(table, name, schema, files, resources, is_deduplicated, without) as batches:
             yield batches
     except duckdb.Error as error:
         raise Unavailable(f"cannot read {len(files)} files of {name}: {store_failure(error) or error}") from error
@@ -61,6 +70,7 @@ def _reader(
     files: Sequence[LiveFile],
     resources: Resources,
     is_deduplicated: bool,
+    without: Condition | None,
 ) -> Iterator[Iterator[pa.RecordBatch]]:
     paths = [str(table / file.path) for file in files]
     with duckdb.connect(":memory:") as connection:
@@ -71,12 +81,14 @@ def _reader(
         if losers:
             connection.register("losers", losers)
             condition = "(filename, file_row_number) NOT IN (SELECT filename, file_row_number FROM losers)"
+        if without:
+            condition += f" AND NOT coalesce({without.sql}, false)"
         names = ", ".join(f'"{column}"' for column in schema.names)
         order = [*TABLES[name].sort, *(column for column in _ROLLUP_KEY if name == "rollups"), *_PLACE]
         sort = ", ".join(f'"{column}"' for column in dict.fromkeys(order) if column in schema.names)
         reader = connection.sql(
             f"SELECT {names} FROM ({_SOURCE} UNION ALL BY NAME FROM blank) WHERE {condition} ORDER BY {sort}",
-            params=[paths],
+            params=[paths, *(without.parameters if without else ())],
         ).to_arrow_reader(_batch_rows(name, files))
         batches = (pa.RecordBatch.from_arrays(batch.columns, schema=wide(schema)) for batch in reader)
         yield merged_rollups(batches, wide(schema)) if name == "rollups" else batches
@@ -113,6 +125,24 @@ def _duplicates(connection: duckdb.DuckDBPyConnection, paths: list[str]) -> pa.T
         params=[paths],
     ).to_arrow_table()
     return losers if len(losers) else None
+
+
+def count_rows(table: Place, paths: Sequence[str], condition: Condition) -> dict[str, int]:
+    """How many rows of each file meet the condition, where any does; paths are relative. Raises Unavailable."""
+    full = {str(table / path): path for path in paths}
+    if not full:
+        return {}
+    try:
+        with duckdb.connect(":memory:") as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            let_read(connection, list(full)[:1])
+            found = connection.execute(
+                f"SELECT filename, count(*) {_SOURCE} WHERE {condition.sql} GROUP BY filename",
+                [list(full), *condition.parameters],
+            ).fetchall()
+    except duckdb.Error as error:
+        raise Unavailable(f"cannot read {len(full)} files of {table.name}: {store_failure(error) or error}") from error
+    return {full[name]: rows for name, rows in found}
 
 
 def _batch_rows(name: TableName, files: Sequence[LiveFile]) -> int:

@@ -14,11 +14,11 @@ from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from storage.errors import Conflict, LakeBroken
-from storage.lake.audit import REMOVED
+from storage.lake.audit import REJECTS_REMOVED, REMOVED
 from storage.lake.place import place_at
 from storage.lake.tables import TableName, transactions
 from storage.maintenance.files import TARGET_BYTES, DateFiles, LiveFile
-from storage.maintenance.merging import Resources, sorted_rows
+from storage.maintenance.merging import Condition, Resources, sorted_rows
 
 MAINTAIN = "maintain"
 
@@ -64,8 +64,47 @@ def merge(
     removed = rows_in - rows_out if is_deduplicated else 0
     # Readers of changes must see rollups anew: their rows are other rows, though they say the same.
     is_change = removed > 0 or name == "rollups"
-    commit(table, files, writer.written, now, removed, is_change, f"merge {len(files)} files of {name}")
+    _commit_files(table, files, writer, now, removed, is_change, f"merge {len(files)} files of {name}")
     return Swapped(len(files), len(writer.written), rows_in, rows_out)
+
+
+def rewrite(
+    table: DeltaTable,
+    name: TableName,
+    files: Sequence[LiveFile],
+    now: datetime,
+    resources: Resources,
+    without: Condition,
+    note: str,
+) -> Swapped:
+    """Rewrite files without the rows that meet a condition. Raises SwapRefused."""
+    root, schema = place_at(table.table_uri), pa.schema(table.schema().to_arrow())
+    is_sorted = all(file.origin == "sorted" for file in files)
+    writer = DateFiles(root, name, schema, "sorted" if is_sorted else "merged")
+    with sorted_rows(root, name, schema, files, resources, without=without) as batches:
+        rows_out = writer.write(batches)
+    rows_in = sum(file.rows for file in files)
+    removed = rows_in - rows_out
+    extra = {REJECTS_REMOVED: (table.transaction_version(REJECTS_REMOVED) or 0) + removed}
+    _commit_files(table, files, writer, now, removed, True, note, extra if name == "dead_letters" else None)
+    return Swapped(len(files), len(writer.written), rows_in, rows_out)
+
+
+def _commit_files(
+    table: DeltaTable,
+    files: Sequence[LiveFile],
+    writer: DateFiles,
+    now: datetime,
+    removed: int,
+    is_change: bool,
+    note: str,
+    extra: dict[str, int] | None = None,
+) -> None:
+    try:
+        commit(table, files, writer.written, now, removed, is_change, note, extra)
+    except SwapRefused:  # an erasure that came first must not leave a copy of what it erased
+        writer.discard()
+        raise
 
 
 def _until_stopped(batches: Iterable[pa.RecordBatch], is_stopping: Callable[[], bool]) -> Iterator[pa.RecordBatch]:
