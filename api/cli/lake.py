@@ -68,6 +68,35 @@ def vacuum(data_dir: DataDir = None) -> None:
     say(f"{removed} files removed")
 
 
+@lake.command("delete-user", help="Erase what was received of one person up to now; there is no way back.")
+def delete_user(
+    distinct_id: Annotated[str, typer.Argument(help="The person's id, as in the column distinct_id.")],
+    project: Annotated[int, typer.Option(help="The project's number.")],
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    maintainer = by_hand(load(MaintenanceSettings, data_dir))
+    with working("erasing"):
+        receipt = maintainer.erase(project, distinct_id, datetime.now(UTC))
+    if json:
+        say_json(
+            {
+                "project": receipt.project,
+                "erasedAt": receipt.erased_at.isoformat(),
+                "tables": [asdict(table) for table in receipt.tables],
+                "filesDeleted": receipt.files_deleted,
+                "rebuilt": [str(day) for day in receipt.rebuilt],
+            }
+        )
+        return
+    say_table(
+        ("table", "rows before", "rows after", "files", "version"),
+        [(t.table, f"{t.rows_before:,}", str(t.rows_after), str(t.files), str(t.version)) for t in receipt.tables],
+    )
+    say(f"erased what was received up to {receipt.erased_at.isoformat()}; {receipt.files_deleted} files deleted")
+    say("the log still holds it for as long as it keeps records; a backup does until it is made anew")
+
+
 @lake.command(help="Check that every line is a row, a dead letter, a duplicate or erased, exactly once.")
 def verify(
     scan: Annotated[bool, typer.Option("--scan", help="Also read the key of every row.")] = False,

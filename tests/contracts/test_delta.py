@@ -183,6 +183,22 @@ def test_an_append_is_refused_once_after_rows_were_removed(uri: str, change: str
     assert _numbers(uri) == ([1, 2, 3] if change == "swap" else [1, 3])
 
 
+def test_an_append_that_did_not_see_a_changed_property_is_refused(uri: str) -> None:
+    writer = DeltaTable(uri)
+    before = writer.metadata().id
+    DeltaTable(uri).alter.set_table_properties({"ours": "1"}, raise_if_not_exists=False)
+
+    with pytest.raises(CommitFailedError, match="Metadata changed"):
+        _append(writer, _rows(1), a=1)
+
+    writer = DeltaTable(uri)
+    assert writer.metadata().configuration["ours"] == "1"
+    assert writer.metadata().id == before
+    _append(writer, _rows(1), a=1)
+    DeltaTable(uri).restore(0)
+    assert "ours" not in DeltaTable(uri).metadata().configuration, "restore brings back the older properties"
+
+
 def test_delete_and_overwrite_honour_the_fence(uri: str) -> None:
     _append(DeltaTable(uri), _rows(1, 2))
     deleter, overwriter = DeltaTable(uri), DeltaTable(uri)

@@ -86,6 +86,21 @@ def test_compact_deduplicates_dates_that_are_over_without_waiting(
     assert audit(lake, "scan").failures == []
 
 
+def test_delete_user_gives_a_receipt_and_verify_agrees(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = answer(data, capfd, "delete-user", "person-3", "--project", "1")
+
+    assert out.splitlines()[1].split()[:3] == ["events", "6", "0"]
+    assert "person-3" not in out
+    assert "FAIL" not in answer(data, capfd, "verify", "--scan")
+    again = json.loads(answer(data, capfd, "delete-user", "person-3", "--project", "1", "--json"))
+    assert [table["rows_before"] for table in again["tables"]] == [0, 0, 0]
+    assert keys(data / "lake").total() == 45 - 6
+
+
+def test_delete_user_without_an_id_is_refused(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert "nobody's" in complaint(data, capfd, "delete-user", "", "--project", "1")
+
+
 def test_verify_fails_in_one_line_when_rows_are_doubled(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for handle in [DeltaTable(table_uri(data / "lake", "events")) for _ in range(2)]:
         handle.optimize.compact()
@@ -133,7 +148,18 @@ def test_restore_of_what_is_not_there_says_so(data: Path, capfd: pytest.CaptureF
     assert "vacuumed already" in complaint(data, capfd, "restore", "4")
 
 
-@pytest.mark.parametrize("command", [["files"], ["history"], ["compact"], ["vacuum"], ["verify"], ["restore", "1"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["files"],
+        ["history"],
+        ["compact"],
+        ["vacuum"],
+        ["verify"],
+        ["restore", "1"],
+        ["delete-user", "x", "--project", "1"],
+    ],
+)
 def test_without_a_lake_every_command_says_what_to_do(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
