@@ -47,6 +47,13 @@ class Services:
     # Records that the log had not taken when the process had to stop.
     unsent: int = 0
 
+    @property
+    def database(self) -> Metadata:
+        """The metadata, for routes that cannot be without it."""
+        if self.metadata is None:
+            raise RuntimeError("this process was given keys and projects in place of a database")
+        return self.metadata
+
     def begin_to_stop(self) -> None:
         """Not ready any more, and endless answers end; safe to repeat."""
         self.readiness.is_stopping = True

@@ -1,0 +1,1 @@
+"""Jetrack: reading an account's websites and their statistics, by key."""

@@ -1,0 +1,82 @@
+"""What every dialect needs of a request: its credential's owner, its body, and blocking work off the loop."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, ParamSpec, TypeVar
+
+import msgspec
+from starlette.requests import Request
+
+from api.auth.keys import KeyResolver, credential
+from api.errors import malformed, unauthorized, unavailable
+from api.ingest.body import read_body
+from schemas.projects import Dialect, Key
+from schemas.windows import whole_second_after
+from storage.errors import Unavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# No credential is longer; a longer header is not worth a hash.
+_LONGEST_SECRET = 1024
+_BODY_SECONDS = 30.0
+
+
+async def blocking(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of metadata work, done in a thread. Raises Problem 503 where the database does not answer."""
+    try:
+        return await asyncio.to_thread(work, *args, **kwargs)
+    except Unavailable as error:
+        raise unavailable(f"The database does not answer now; send the request again: {error}") from error
+
+
+def headers_of(request: Request) -> dict[bytes, bytes]:
+    """Headers by their names in lower case."""
+    return dict(request.scope["headers"])
+
+
+def bearer(request: Request) -> bytes | None:
+    """The secret of `Authorization: Bearer`."""
+    value = request.headers.get("authorization", "")
+    return value[7:].strip().encode("latin-1") if value[:7].lower() == "bearer " else None
+
+
+async def caller(keys: KeyResolver, secret: bytes | None, dialect: Dialect) -> Key:
+    """Who a credential of this dialect belongs to; raises Problem 401."""
+    if not secret or len(secret) > _LONGEST_SECRET:
+        raise unauthorized()
+    key = keys.peek(secret) or await blocking(keys.resolve, secret)
+    if key is None or key.dialect is not dialect:
+        raise unauthorized()
+    return key
+
+
+async def either_header(keys: KeyResolver, request: Request, dialect: Dialect) -> Key:
+    """Who the key in `X-API-Key`, else in `Authorization: Bearer`, belongs to; raises Problem 401."""
+    return await caller(keys, credential(headers_of(request)), dialect)
+
+
+async def body_of(request: Request, most: int) -> bytes:
+    """The body without its content coding; raises Problem 400, 413 or 415."""
+    return (await read_body(request.receive, headers_of(request), most, _BODY_SECONDS)).content
+
+
+async def json_of(request: Request, most: int) -> Any:
+    """The decoded body; raises Problem 400, 413 or 415."""
+    try:
+        return msgspec.json.decode(await body_of(request, most))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise malformed() from error
+
+
+def now() -> datetime:
+    """The instant that ranges end with: the same for all who ask within a second."""
+    return whole_second_after(datetime.now(UTC))
+
+
+def clamped(text: str | None, default: int, most: int, least: int = 1) -> int:
+    """A number within its bounds, the default where it is none."""
+    if text is None or not text.removeprefix("-").isdecimal() or len(text) > 20:
+        return default
+    return min(max(int(text), least), most)
