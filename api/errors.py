@@ -109,5 +109,13 @@ def unavailable(message: str) -> Problem:
     return Problem(503, message, (retry_after(),))
 
 
+def conflict(message: str) -> Problem:
+    return Problem(409, message)
+
+
+def limited(seconds: int, headers: tuple[tuple[bytes, bytes], ...]) -> Problem:
+    return Problem(429, f"Too many requests; send the next one in {seconds} s", headers)
+
+
 def unsupported(coding: str) -> Problem:
     return Problem(415, f"Unsupported Content-Encoding: {coding}; use one of gzip, deflate, zstd")

@@ -4,12 +4,21 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
+from schemas.limits import parse_limits
 from storage.settings import EventLimitSettings
 
 MEBIBYTE = 1024 * 1024
+
+
+def _check_limits(text: str) -> str:
+    parse_limits(text)
+    return text
+
+
+RateLimits = Annotated[str, AfterValidator(_check_limits)]
 
 
 class ApiSettings(EventLimitSettings):
@@ -45,6 +54,43 @@ class ApiSettings(EventLimitSettings):
         ge=0,
         description="Free disk of the embedded broker below which (or below 5 %) the door answers 503; 0 = never.",
     )
+
+    rate_limits: bool = Field(True, description="Limit how often callers may ask; `off` ends all rate limits.")
+    limit_native: RateLimits = Field(
+        "600/60", description="Native requests of one key, as requests/seconds; 0 = no limit."
+    )
+    limit_native_ingest: RateLimits = Field("60000/60", description="Native requests of one key that send events.")
+    limit_realtime: RateLimits = Field("6000/60", description="Native requests of one key for live figures.")
+    limit_jetrack: RateLimits = Field("600/60", description="Jetrack's requests of one key.")
+    limit_zta: RateLimits = Field(
+        "100/60,1000/3600", description="ZTA's requests of one user, by token and keys together."
+    )
+    limit_zta_stats_api: RateLimits = Field("100/60", description="ZTA's /stats-api requests of one key.")
+    limit_zta_track: RateLimits = Field("1000/60", description="ZTA's /track requests from one address.")
+    limit_cohorly_ingest: RateLimits = Field(
+        "100/10", description="Cohorly's /track and /engage requests from one address."
+    )
+    limit_cohorly: RateLimits = Field("0", description="Cohorly's other requests of one key.")
+    limit_ovyxa_free: RateLimits = Field("1000/3600", description="Ovyxa's requests of an account of the plan free.")
+    limit_ovyxa_pro: RateLimits = Field("5000/3600", description="Ovyxa's requests of an account of the plan pro.")
+    limit_ovyxa_enterprise: RateLimits = Field(
+        "0", description="Ovyxa's requests of an account of the plan enterprise."
+    )
+    limit_login: RateLimits = Field(
+        "10/60", description="Failed logins and resets from one address for one e-mail address."
+    )
+
+    login_secret: SecretStr | None = Field(
+        None, description="Signs login tokens, 32 random characters or more; by default made once and kept."
+    )
+    public_url: str | None = Field(
+        None, pattern="^https?://[^ ]+$", description="Where browsers reach the API; links in mails begin with it."
+    )
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="Mail server: smtp://user:password@host:587 or smtps://...; without it mails are logged.",
+    )
+    mail_from: str = Field("streamgauge@localhost", description="Sender of the mails.")
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod

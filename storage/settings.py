@@ -49,6 +49,14 @@ class DataDirectory:
     def key_revision(self) -> Path:
         return self.run / "keys.rev"
 
+    @property
+    def limits(self) -> Path:
+        return self.run / "limits"
+
+    @property
+    def login_secret(self) -> Path:
+        return self.root / "login.key"
+
     def create(self) -> Self:
         """Make the directories, readable by their owner only; safe to repeat."""
         for path in (self.root, self.lake, self.kafka, self.run, self.logs, self.metrics):

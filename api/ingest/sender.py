@@ -30,12 +30,13 @@ class Sender:
         except Unavailable as error:
             raise unavailable("The visitor's salt cannot be read now; send the request again") from error
         agent = headers.get(b"user-agent", b"").decode("latin-1")
-        return visitor_hash(salt, project, self._address(scope), agent)
+        return visitor_hash(salt, project, self.address(scope), agent)
 
     def country(self, scope: Scope) -> str | None:
         """ISO 3166 alpha-2, where a country file is configured and knows the address."""
-        return self._countries.code(self._address(scope)) if self._countries is not None else None
+        return self._countries.code(self.address(scope)) if self._countries is not None else None
 
-    def _address(self, scope: Scope) -> str | None:
+    def address(self, scope: Scope) -> str | None:
+        """Where a request comes from; to be hashed, masked or counted by, and never kept."""
         client = scope.get("client")
         return client_address(client[0] if client else None, scope["headers"], self._trusted)

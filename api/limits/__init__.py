@@ -1,0 +1,1 @@
+"""Rate limits: exact sliding windows, counted together by all API processes of a host."""
