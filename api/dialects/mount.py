@@ -68,14 +68,14 @@ class Mounts:
     """Hands each request to the dialect that owns its path, and everything else to the native application."""
 
     def __init__(self, native: ASGIApp, surfaces: Mapping[str, SurfaceApp], root_path: str = "") -> None:
-        self._native = native
+        self._app = native
         self._surfaces = surfaces
         self._root = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = self._find(scope) if scope["type"] == "http" else None
         if found is None:
-            await self._native(scope, receive, send)
+            await self._app(scope, receive, send)
             return
         surface, path = found
         await surface(dict(scope, path=path, raw_path=path.encode()), receive, send)

@@ -45,7 +45,7 @@ class SurfaceApp:
     """A dialect as an ASGI application, mounted at the root and under its own prefix."""
 
     def __init__(self, surface: Surface) -> None:
-        self._surface = surface
+        self.surface = surface
         self._app: ASGIApp = Starlette(
             routes=list(surface.routes),
             exception_handlers={
@@ -58,17 +58,17 @@ class SurfaceApp:
 
     @property
     def name(self) -> str:
-        return self._surface.name
+        return self.surface.name
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         scope = dict(scope, path=path.rstrip("/") or "/", root_path="")
         if scope["method"] == "OPTIONS":
-            preflight = self._surface.preflight(scope["path"])
+            preflight = self.surface.preflight(scope["path"])
             await send({"type": "http.response.start", "status": 204, "headers": list(preflight)})
             await send({"type": "http.response.body"})
             return
-        cors = self._surface.cors(scope["path"])
+        cors = self.surface.cors(scope["path"])
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start" and cors:
@@ -81,7 +81,7 @@ class SurfaceApp:
             logger.exception("request failed", extra={"path": scope["path"]})
 
     def _answer(self, request: Request, status: int, message: str | None, headers: Headers) -> Response:
-        body = self._surface.error(request.url.path, status, message)
+        body = self.surface.error(request.url.path, status, message)
         response = Response(body, status, media_type="application/json")
         response.raw_headers.extend(headers)
         return response
