@@ -61,23 +61,6 @@ class EventsAnswer:
     version: int
 
 
-class Point(Struct, frozen=True):
-    """One bucket of a series."""
-
-    date: str
-    value: int
-
-
-@dataclass(frozen=True, slots=True)
-class MetricAnswer:
-    """A series with how it was made; `plan` names the tables that were read."""
-
-    points: tuple[Point, ...]
-    accuracy: Accuracy
-    version: int
-    plan: str
-
-
 def raw_json(text: str) -> Raw:
     """JSON text that is already valid, to be embedded as it is."""
     return msgspec.Raw(text.encode())

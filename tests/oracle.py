@@ -1,13 +1,11 @@
 """The same answers in plain Python over lists of rows, to hold queries against."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, tzinfo
 
 from schemas.instants import from_millis
 from schemas.rows import Row
 from schemas.windows import Interval, TimeRange
-
-SILENCE_MILLIS = 30 * 60 * 1000
 
 
 def label(instant: datetime, interval: Interval, zone: tzinfo) -> str:
@@ -54,30 +52,3 @@ def unique_users(rows: Iterable[Row], project: int, span: TimeRange, name: Calla
         if row.distinct_id:
             people.setdefault(name(from_millis(row.timestamp)), set()).add(row.distinct_id)
     return {bucket: len(ids) for bucket, ids in people.items()}
-
-
-def sessions(rows: Iterable[Row], project: int, span: TimeRange, name: Callable[[datetime], str]) -> dict[str, int]:
-    """Sessions by the bucket of their first ordinary event."""
-    visible = sorted(
-        (row for row in rows if row.project_id == project and not row.web.is_bot), key=lambda row: row.timestamp
-    )
-    named: dict[str, list[Row]] = {}
-    silent: dict[str, list[list[Row]]] = {}
-    for row in visible:
-        if row.session_id:
-            named.setdefault(row.session_id, []).append(row)
-        elif row.distinct_id:
-            visits = silent.setdefault(row.distinct_id, [])
-            if not visits or row.timestamp - visits[-1][-1].timestamp > SILENCE_MILLIS:
-                visits.append([])
-            visits[-1].append(row)
-    counts: dict[str, int] = {}
-    for session in [*named.values(), *(visit for visits in silent.values() for visit in visits)]:
-        first = _first_ordinary(session)
-        if first is not None and span.start <= first < span.end:
-            counts[name(first)] = counts.get(name(first), 0) + 1
-    return counts
-
-
-def _first_ordinary(session: Sequence[Row]) -> datetime | None:
-    return next((from_millis(row.timestamp) for row in session if not row.is_system), None)

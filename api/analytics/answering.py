@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, overload
 
 from api.analytics.cache import AnswerCache, SingleFlight
 from api.analytics.log_state import LogView, log_state
 from api.errors import bad_request, gone, unavailable
-from schemas.answers import EventDetail, EventItem, EventsAnswer, MetricAnswer
+from schemas.answers import EventDetail, EventItem, EventsAnswer
 from schemas.figures import BreakdownAnswer, BreakdownQuestion, OverviewAnswer, OverviewQuestion
 from schemas.funnels import FunnelAnswer, FunnelQuestion
 from schemas.goals import GoalAnswer, GoalQuestion
@@ -19,8 +20,9 @@ from schemas.listing import EventsQuestion
 from schemas.names import EventName, NamesQuestion, PropertyKey, PropertyValue
 from schemas.paths import PathsAnswer, PathsQuestion
 from schemas.people import PeopleAnswer, PeopleQuestion, Person, ProjectCounts
-from schemas.questions import InvalidQuestion, MetricQuestion
+from schemas.questions import InvalidQuestion
 from schemas.retention import RetentionAnswer, RetentionQuestion
+from schemas.series import Metric, SeriesAnswer, SeriesQuestion
 from schemas.windows import TimeRange, whole_second_after
 from storage.errors import Gone, Unavailable
 from storage.metrics import observe
@@ -37,19 +39,20 @@ from storage.query.overview import answer_overview
 from storage.query.paths import answer_paths
 from storage.query.people import count_project, find_person, list_people
 from storage.query.pinned import PinnedLake, as_of, newest
-from storage.query.planner import Plan, plan, without_rollups
+from storage.query.planner import Plan, plan
 from storage.query.retention import answer_retention
-from storage.query.series import answer_metric
+from storage.query.series import answer_series
 
 T = TypeVar("T")
 Aliases: TypeAlias = Mapping[str, str]
 # A version of the lake by its number, or the one that was the newest at an instant.
 AsOf: TypeAlias = int | datetime
-# How a question is answered from one version of the lake; `source` is `rows`, or names the tables of its plan.
-Answering: TypeAlias = Callable[[Cursor, Lake, Aliases], T]
+# How a question is answered from one version of the lake.
+Answering: TypeAlias = Callable[[Cursor, Lake, Aliases, Plan], T]
 
 # A search takes 70 ms of waiting and has a connection of its own; those beyond the line would only time out in it.
 _SEARCH_THREADS = 4
+_ROWS = Plan(None, ())
 _MOST_SEARCHES = 64
 _NEWEST = 10
 _NEWEST_RANGE = timedelta(hours=1)
@@ -101,6 +104,8 @@ class Analytics:
     @overload
     async def ask(self, question: BreakdownQuestion, at: AsOf | None = None) -> Answered[BreakdownAnswer]: ...
     @overload
+    async def ask(self, question: SeriesQuestion, at: AsOf | None = None) -> Answered[SeriesAnswer]: ...
+    @overload
     async def ask(self, question: FunnelQuestion, at: AsOf | None = None) -> Answered[FunnelAnswer]: ...
     @overload
     async def ask(self, question: RetentionQuestion, at: AsOf | None = None) -> Answered[RetentionAnswer]: ...
@@ -118,12 +123,11 @@ class Analytics:
         Identical questions run once, and an answer is kept until the lake moves. Raises Problem: 400 for a
         question that cannot be asked, 410 for a version that is gone, 503 while nothing can be answered.
         """
-        answer = _ANSWERS[type(question)]
         project = question.selection.project if hasattr(question, "selection") else question.project
         return await self._answered(
             question,
             project,
-            lambda cursor, lake, aliases: answer(cursor, lake, question, aliases),
+            partial(_answer_with, question),
             at,
             # A page of events may have many megabytes.
             keeps=not isinstance(question, EventsQuestion),
@@ -132,13 +136,13 @@ class Analytics:
     async def names(self, question: NamesQuestion, at: AsOf | None = None) -> Answered[tuple[EventName, ...]]:
         """Names of events; raises as `ask`."""
         return await self._answered(
-            ("names", question), question.selection.project, lambda c, lake, _: event_names(c, lake, question), at
+            ("names", question), question.selection.project, lambda c, lake, *_: event_names(c, lake, question), at
         )
 
     async def properties(self, question: NamesQuestion, at: AsOf | None = None) -> Answered[tuple[PropertyKey, ...]]:
         """Keys of properties; raises as `ask`."""
         return await self._answered(
-            ("keys", question), question.selection.project, lambda c, lake, _: property_keys(c, lake, question), at
+            ("keys", question), question.selection.project, lambda c, lake, *_: property_keys(c, lake, question), at
         )
 
     async def values(
@@ -148,7 +152,7 @@ class Analytics:
         return await self._answered(
             ("values", question, key),
             question.selection.project,
-            lambda c, lake, _: property_values(c, lake, question, key),
+            lambda c, lake, *_: property_values(c, lake, question, key),
             at,
         )
 
@@ -157,7 +161,7 @@ class Analytics:
         return await self._answered(
             ("person", project, user_id),
             project,
-            lambda cursor, lake, aliases: find_person(cursor, lake, project, user_id, aliases),
+            lambda cursor, lake, aliases, _: find_person(cursor, lake, project, user_id, aliases),
         )
 
     async def project_counts(self, project: int, since: datetime) -> Answered[ProjectCounts]:
@@ -165,12 +169,8 @@ class Analytics:
         return await self._answered(
             ("counts", project, since),
             project,
-            lambda cursor, lake, aliases: count_project(cursor, lake, project, since, aliases),
+            lambda cursor, lake, aliases, _: count_project(cursor, lake, project, since, aliases),
         )
-
-    async def metric(self, question: MetricQuestion) -> Answered[MetricAnswer]:
-        """A series; raises Problem 503."""
-        return await self._ask(question, lambda: self._work(lambda cursor: self._metric(cursor, question)))
 
     async def event(self, project: int, event_id: str) -> EventDetail | None:
         """One event, in the lake or still in the log; raises Problem 503."""
@@ -212,18 +212,21 @@ class Analytics:
         # Before the rows are read: an answer may hold more than its watermark says, never less.
         watermark = self._watermark.read(log)
         lake = newest(self._lake) if at is None else as_of(self._lake, at)
-        version = lake.pinned_version
         if lake.is_past:  # rarely asked, and its files may be gone at any time: not kept
-            answer = answering(cursor, lake, Identities(lake).of(cursor, project))
-            return Answered(answer, _watermark_of(lake, log), version)
-        found: T | None = self._cache.get(key, version)
-        if found is None:
-            started = time.monotonic()
-            found = answering(cursor, lake, self._identities.of(cursor, project))
-            if keeps:
-                self._cache.put(key, version, found)
-            observe("streamgauge_query_seconds", time.monotonic() - started, plan="events" if keeps else "list")
-        return Answered(found, watermark, version)
+            answer = answering(cursor, lake, Identities(lake).of(cursor, project), _ROWS)
+            return Answered(answer, _watermark_of(lake, log), lake.pinned_version)
+        planned = self._plan(cursor, key, log)
+        versions = lake.pinned_version, None if planned.rollups is None else lake.version("rollups")
+        source = planned.name.replace("events", "rows")
+        kept: T | None = self._cache.get((key, planned), versions)
+        if kept is not None:
+            return Answered(kept, watermark, lake.pinned_version, source)
+        started = time.monotonic()
+        answer = answering(cursor, lake, self._identities.of(cursor, project), planned)
+        if keeps:
+            self._cache.put((key, planned), versions, answer)
+        observe("streamgauge_query_seconds", time.monotonic() - started, plan=planned.name if keeps else "list")
+        return Answered(answer, watermark, lake.pinned_version, source)
 
     async def _work(self, work: Callable[[Cursor], T]) -> T:
         return await asyncio.wrap_future(self._engine.submit(work))
@@ -242,35 +245,23 @@ class Analytics:
         finally:
             self._searching -= 1
 
-    def _metric(self, cursor: Cursor, question: MetricQuestion) -> Answered[MetricAnswer]:
-        started = time.monotonic()
-        log = self._log_state()
-        # Both are read before the rows are: an answer may hold more than its watermark says, never less.
-        watermark = self._watermark.read(log)
-        planned = self._plan(question, log)
-        versions = self._versions()
-        answer: MetricAnswer | None = self._cache.get((question, planned), versions)
-        if answer is None:
-            answer = answer_metric(cursor, self._lake, question, planned)
-            self._cache.put((question, planned), versions, answer)
-            observe("streamgauge_query_seconds", time.monotonic() - started, plan=answer.plan)
-        return Answered(answer, watermark)
-
     def _stored_event(self, cursor: Cursor, project: int, event_id: str) -> tuple[dict[int, int], EventDetail | None]:
         log = self._log_state()
         # Before the lake is searched, so that no event falls between lake and log.
         positions = {} if log is None else self._lake.reader("events").positions(log.chain, range(log.partitions))
         return positions, find_event(cursor, self._lake, project, event_id)
 
-    def _plan(self, question: MetricQuestion, log: LogState | None) -> Plan:
+    def _plan(self, cursor: Cursor, question: Hashable, log: LogState | None) -> Plan:
+        """Rollups where they have the answer, hold all that events do, and know the people."""
+        if not isinstance(question, SeriesQuestion):
+            return _ROWS
         planned = plan(question)
-        if planned.rollups is not None and (log is None or not rollups_cover(self._lake, log)):
-            return without_rollups(question)
+        if planned.rollups is None or log is None or not rollups_cover(self._lake, log):
+            return _ROWS
+        is_of_people = question.measure.metric is Metric.UNIQUE_USERS
+        if is_of_people and self._identities.of(cursor, question.selection.project):
+            return _ROWS  # their sketches are of ids as they were sent
         return planned
-
-    def _versions(self) -> tuple[int, int]:
-        age = self._lake.max_age_seconds
-        return self._lake.reader("events").version(age), self._lake.reader("rollups").version(age)
 
     def _log_state(self) -> LogState | None:
         return log_state(self._log.statuses(), self._partitions())
@@ -281,6 +272,12 @@ def _watermark_of(lake: PinnedLake, log: LogState | None) -> int:
     if log is None:
         return 0
     return min((lake.total(f"{log.chain}/{partition}#last_ts") for partition in range(log.partitions)), default=0)
+
+
+def _answer_with(question: Any, cursor: Cursor, lake: Lake, aliases: Aliases, planned: Plan) -> Any:
+    if isinstance(question, SeriesQuestion):
+        return answer_series(cursor, lake, question, aliases, planned)
+    return _ANSWERS[type(question)](cursor, lake, question, aliases)
 
 
 _ANSWERS: Mapping[type, Callable[[Cursor, Lake, Any, Aliases], Any]] = {

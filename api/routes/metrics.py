@@ -1,59 +1,50 @@
 """`GET /api/v1/metrics`: one number of a project over time."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from api.analytics.answering import Analytics
-from api.dependencies import Access, json_answer, made, parameters
-from api.errors import bad_request
-from schemas.projects import Key
-from schemas.questions import MetricQuestion, parse_flag, parse_interval, parse_metric
-from schemas.windows import buckets, parse_range, whole_second_after, zone_named
-
-_DEFAULT_RANGE = timedelta(days=7)
-_Text = Annotated[str | None, Query()]
+from api.analytics.asking import Asked
+from api.dependencies import Access, Text, json_answer, made, parameters
+from schemas.filters import both, equals
+from schemas.questions import InvalidQuestion, parse_interval
+from schemas.series import SeriesQuestion, parse_measure
+from schemas.windows import buckets
 
 
 def create_router(analytics: Analytics, access: Access) -> APIRouter:
     """The route; its path is below the prefix of the surface."""
     router = APIRouter(tags=["metrics"])
-    reader = Annotated[Key, Depends(access.reader)]
 
     @router.get("/metrics")
     async def get_metric(
         request: Request,
-        key: reader,
-        metric: _Text = None,
-        from_: Annotated[str | None, Query(alias="from")] = None,
-        to: _Text = None,
-        interval: _Text = None,
-        timezone: str = "UTC",
-        event: _Text = None,
-        exact: _Text = None,
-        include_bots: Annotated[str | None, Query(alias="includeBots")] = None,
+        asked: Annotated[Asked, Depends(access.reading())],
+        metric: Text = None,
+        interval: Text = None,
+        event: Text = None,
     ) -> Response:
         """A metric by hour, day, week or month, zero where nothing happened."""
-        for name in ("filters", "segmentId", "compare", "asOf"):
-            if name in request.query_params:
-                raise bad_request(f"Invalid parameter: {name} is not supported yet")
+        common, selection = asked.common, asked.selection
         with parameters():
-            kind, width, zone = parse_metric(metric), parse_interval(interval), zone_named(timezone)
-            span = parse_range(from_, to, zone, whole_second_after(datetime.now(UTC)), _DEFAULT_RANGE)
-            is_exact, includes_bots = parse_flag(exact, "exact"), parse_flag(include_bots, "includeBots")
+            measure, width = parse_measure(metric), parse_interval(interval)
+            if common.comparison is not None:  # its body has no place for a second series
+                raise InvalidQuestion("Invalid parameter: compare, ask for the earlier time")
             # Thousands of hours take a while to count out.
-            points = tuple(await asyncio.to_thread(buckets, span, width, zone))
-        project = await access.project(key, request)
-        with parameters():
-            question = MetricQuestion(project, kind, width, timezone, points, is_exact, includes_bots, event or None)
-        answered = await analytics.metric(question)
-        answer = answered.answer
+            points = tuple(await asyncio.to_thread(buckets, asked.span, width, common.zone))
+            if event:
+                selection = replace(selection, filters=both(equals("event", event), selection.filters))
+            question = SeriesQuestion(selection, measure, points, is_exact=common.is_exact)
+        answered = await analytics.ask(question, common.at)
+        [series] = answered.answer.series
+        data = [{"date": point.label, "value": value} for point, value in zip(points, series.data, strict=True)]
         return json_answer(
             request,
-            {"metric": kind, "interval": width, "data": answer.points},
-            made(str(answer.accuracy), timezone, answered.watermark),
+            {"metric": str(measure), "interval": width, "data": data},
+            made(str(answered.answer.accuracy), common.timezone, answered.watermark),
         )
 
     return router

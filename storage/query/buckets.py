@@ -20,32 +20,13 @@ class BucketIndex:
         return bisect_right(self._starts, millis) - 1
 
 
-def bucket_rows(
-    cursor: Cursor, buckets: Sequence[Bucket], measure: str, select: str, bound: Sequence[object]
-) -> list[int]:
-    """A measure of each bucket over rows with a `timestamp`, all of them inside the range."""
-    return spread(buckets, per_bucket(cursor, buckets, measure, select, bound))
-
-
-def per_bucket(
-    cursor: Cursor, buckets: Sequence[Bucket], measure: str, select: str, bound: Sequence[object]
-) -> list[Row]:
-    """(start of the bucket in unix ms, measure) of the buckets that have rows."""
-    return cursor.rows(
-        f"SELECT epoch_ms(start), {measure} FROM ({select}) AS found"
-        " ASOF JOIN (SELECT unnest(?::TIMESTAMPTZ[]) AS start) AS bucket ON found.timestamp >= bucket.start"
-        " GROUP BY start",
-        [*bound, [bucket.start for bucket in buckets]],
+def bucketed(source: str, buckets: Sequence[Bucket], parameters: Parameters) -> str:
+    """A FROM item: the rows of `source` with `start`, that of the bucket their `timestamp` lies in."""
+    starts = parameters.bind([bucket.start for bucket in buckets])
+    return (
+        f"{source} ASOF JOIN (SELECT unnest({starts}::TIMESTAMPTZ[]) AS start) AS bucket"
+        f" ON {source}.timestamp >= bucket.start"
     )
-
-
-def spread(buckets: Sequence[Bucket], rows: Iterable[Row]) -> list[int]:
-    """Sums of (unix ms, value) by bucket, zero where there is none."""
-    index = BucketIndex(buckets)
-    values = [0] * len(buckets)
-    for millis, value in rows:
-        values[index.of(millis)] += value
-    return values
 
 
 def measured(
@@ -57,15 +38,23 @@ def measured(
     parameters: Parameters,
 ) -> dict[int | None, Row]:
     """Measures over rows with a `timestamp`: of all of them (None) and of each bucket that has some."""
+    listed = ", ".join(measures)
     if not buckets:
-        found = cursor.rows(f"WITH {ctes} SELECT {', '.join(measures)} FROM {source}", parameters.values)
-        return {None: found[0]}
-    starts = parameters.bind([bucket.start for bucket in buckets])
+        return {None: cursor.rows(f"WITH {ctes} SELECT {listed} FROM {source}", parameters.values)[0]}
     found = cursor.rows(
-        f"WITH {ctes} SELECT epoch_ms(start), {', '.join(measures)} FROM {source}"
-        f" ASOF JOIN (SELECT unnest({starts}::TIMESTAMPTZ[]) AS start) AS bucket ON {source}.timestamp >= bucket.start"
+        f"WITH {ctes} SELECT epoch_ms(start), {listed} FROM {bucketed(source, buckets, parameters)}"
         " GROUP BY GROUPING SETS ((start), ())",
         parameters.values,
     )
     index = BucketIndex(buckets)
-    return {None if row[0] is None else index.of(row[0]): row[1:] for row in found}
+    first = to_millis(buckets[0].start)
+    return {None if row[0] is None else index.of(max(row[0], first)): row[1:] for row in found}
+
+
+def spread(buckets: Sequence[Bucket], rows: Iterable[Row]) -> list[int]:
+    """Sums of (unix ms, value) by bucket, zero where there is none."""
+    index = BucketIndex(buckets)
+    values = [0] * len(buckets)
+    for millis, value in rows:
+        values[index.of(millis)] += value
+    return values

@@ -30,6 +30,10 @@ class Lake:
                 reader = self._readers[name] = TableReader(self.place, name)
             return reader
 
+    def version(self, name: TableName) -> int:
+        """The version of a table that is fresh enough."""
+        return self.reader(name).version(self.max_age_seconds)
+
     def snapshot(self, name: TableName, predicate: str | None = None) -> Snapshot:
         """A version of a table that is fresh enough, and its files that may match."""
         return self.reader(name).snapshot(predicate, self.max_age_seconds)

@@ -1,7 +1,6 @@
 """The lake as one question sees it: one version of the events table, the newest or one of the past."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
@@ -9,7 +8,7 @@ from deltalake.exceptions import DeltaError
 from schemas.questions import InvalidQuestion
 from storage.errors import Gone
 from storage.lake.place import place_at, sizes
-from storage.lake.snapshot import Snapshot, snapshot_of
+from storage.lake.snapshot import Snapshot, TableReader, snapshot_of
 from storage.lake.tables import TableName, table_uri
 from storage.query.lake import Lake
 
@@ -28,8 +27,11 @@ class PinnedLake(Lake):
         self._lake = lake
         self._handle = handle
 
-    def reader(self, name: TableName) -> Any:
+    def reader(self, name: TableName) -> TableReader:
         return self._lake.reader(name)
+
+    def version(self, name: TableName) -> int:
+        return self.pinned_version if name == "events" else self._lake.version(name)
 
     def snapshot(self, name: TableName, predicate: str | None = None) -> Snapshot:
         """Files of the pinned version; raises Gone where some were deleted."""
@@ -54,12 +56,12 @@ class PinnedLake(Lake):
 
 def newest(lake: Lake) -> PinnedLake:
     """The version that is fresh enough now."""
-    return PinnedLake(lake, lake.reader("events").version(lake.max_age_seconds))
+    return PinnedLake(lake, lake.version("events"))
 
 
 def as_of(lake: Lake, wanted: int | datetime) -> PinnedLake:
     """A version by its number, or the newest that was there at an instant. Raises InvalidQuestion or Gone."""
-    newest_version = lake.reader("events").version(lake.max_age_seconds)
+    newest_version = lake.version("events")
     uri = table_uri(lake.place, "events")
     if isinstance(wanted, int):
         if not 0 <= wanted <= newest_version:

@@ -1,106 +1,189 @@
-"""One number over time: counts and people, from rollups and events as planned."""
+"""A measure over time, from rollups and events as planned."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from schemas.answers import EXACT, Accuracy, MetricAnswer, Point
-from schemas.questions import MetricKind, MetricQuestion
+from schemas.answers import EXACT, Accuracy
+from schemas.figures import OverviewQuestion
+from schemas.selection import Selection
+from schemas.series import OF_PROPERTIES, Measure, Metric, Series, SeriesAnswer, SeriesQuestion
 from schemas.windows import TimeRange
 from storage.lake.snapshot import relation
-from storage.query.buckets import BucketIndex, bucket_rows, per_bucket, spread
+from storage.query.buckets import BucketIndex, bucketed, measured, spread
 from storage.query.engine import Cursor, Row
-from storage.query.lake import Lake, within
-from storage.query.planner import Plan
-from storage.query.sessions import count_sessions
+from storage.query.fields import field_sql, number_sql
+from storage.query.filters import filter_sql
+from storage.query.lake import DAWN, Lake, within
+from storage.query.overview import answer_overview
+from storage.query.planner import Plan, event_of
+from storage.query.rows import IN_TIME, PLACE, Rows
 from storage.sketches import STORED_LG_K, People, PeopleUnion, standard_error
 
 # The rule of processors.enrich.names, over names as they are stored.
 _PAGEVIEW = "lower(regexp_replace(event, '[$_ -]', '', 'g')) IN ('pageview', 'pageviewed')"
+_IS_SOMEBODY = "person <> ''"
+_EVENTS = Plan(None, ())
+_FIGURES = {
+    Metric.SESSIONS: "sessions",
+    Metric.BOUNCE_RATE: "bounce_rate",
+    Metric.AVG_SESSION_DURATION: "avg_session_duration",
+    Metric.AVG_TIME_ON_PAGE: "avg_time_on_page",
+    Metric.VIEWS_PER_SESSION: "views_per_session",
+}
+_COUNTS = {
+    Metric.EVENTS_COUNT: "count(*)",
+    Metric.PAGEVIEWS: "count(*) FILTER (is_pageview)",
+    Metric.UNIQUE_USERS: "count(DISTINCT person) FILTER (person <> '')",
+    Metric.SUM: "coalesce(sum(number), 0)",
+    Metric.AVG: "avg(number)",
+    Metric.MIN: "min(number)",
+    Metric.MAX: "max(number)",
+}
+Aliases = Mapping[str, str]
 
 
-def answer_metric(cursor: Cursor, lake: Lake, question: MetricQuestion, plan: Plan) -> MetricAnswer:
-    """The series of a metric as planned; its version is that of the events table."""
-    accuracy = EXACT
-    if question.metric is MetricKind.SESSIONS:
-        values, snapshot = count_sessions(cursor, lake, question)
-        return _answer(question, values, EXACT, snapshot.version, plan)
+def answer_series(
+    cursor: Cursor, lake: Lake, question: SeriesQuestion, aliases: Aliases, plan: Plan = _EVENTS
+) -> SeriesAnswer:
+    """One series, or one for each of the largest values of a dimension."""
+    if question.dimension is not None:
+        return _by_value(cursor, lake, question, question.dimension, aliases)
+    metric = question.measure.metric
+    if metric in _FIGURES:
+        overview = answer_overview(cursor, lake, OverviewQuestion(question.selection, question.buckets), aliases)
+        return _whole(question, [getattr(one, _FIGURES[metric]) for one in overview.series], overview.version)
+    if metric is Metric.NEW_USERS:
+        return _new_people(cursor, lake, question, aliases)
+    if plan.rollups is None:
+        return _counted(cursor, lake, question, aliases)
     # Rollups first: events commit before them, so the edges are never behind the middle.
-    stored = _rollups(cursor, lake, question, plan.rollups) if plan.rollups is not None else []
-    if question.metric is not MetricKind.UNIQUE_USERS:
-        values = spread(question.buckets, stored)
-        for span in plan.events:
-            values = _sum(values, _counts(cursor, lake, question, span))
-    elif plan.rollups is None:
-        values = _people(cursor, lake, question)
-    else:
-        values = _merged_people(cursor, lake, question, stored, plan.events)
+    stored = _rollups(cursor, lake, question, plan.rollups)
+    if metric is Metric.UNIQUE_USERS:
         accuracy = Accuracy(standard_error(STORED_LG_K))
-    return _answer(question, values, accuracy, lake.reader("events").version(lake.max_age_seconds), plan)
+        return _whole(question, *_merged_people(cursor, lake, question, stored, plan.events), accuracy, plan.name)
+    values: Sequence[int] = spread(question.buckets, stored)
+    version = lake.version("events")
+    for span in plan.events:
+        edge = _counted(cursor, lake, _within(question, span), {})
+        values = [a + int(b or 0) for a, b in zip(values, edge.series[0].data, strict=True)]
+    return _whole(question, values, version, EXACT, plan.name)
 
 
-def _answer(
-    question: MetricQuestion, values: Sequence[int], accuracy: Accuracy, version: int, plan: Plan
-) -> MetricAnswer:
-    points = tuple(Point(bucket.label, value) for bucket, value in zip(question.buckets, values, strict=True))
-    return MetricAnswer(points, accuracy, version, plan.name)
+def _whole(
+    question: SeriesQuestion,
+    values: Iterable[float | None],
+    version: int,
+    accuracy: Accuracy = EXACT,
+    plan: str = "events",
+) -> SeriesAnswer:
+    return SeriesAnswer((Series(str(question.measure), tuple(values)),), accuracy, version, plan)
 
 
-def _rollups(cursor: Cursor, lake: Lake, question: MetricQuestion, span: TimeRange) -> list[Row]:
+def _within(question: SeriesQuestion, span: TimeRange) -> SeriesQuestion:
+    return replace(question, selection=replace(question.selection, span=span))
+
+
+def _measure_sql(measure: Measure) -> str:
+    if measure.metric is Metric.PERCENTILE:
+        return f"quantile_cont(number, {measure.percent / 100})"
+    return _COUNTS[measure.metric]
+
+
+def _nothing(measure: Measure) -> float | None:
+    """What a bucket without rows has: nothing sums to 0, and has no mean."""
+    return None if measure.metric in OF_PROPERTIES - {Metric.SUM} else 0
+
+
+def _chosen(rows: Rows, question: SeriesQuestion, more: str = "") -> str:
+    columns = "timestamp, person, is_pageview"
+    if question.measure.metric in OF_PROPERTIES:
+        columns += f", {number_sql(question.measure.property, rows.parameters)} AS number"
+    return rows.chosen(columns + more)
+
+
+def _counted(cursor: Cursor, lake: Lake, question: SeriesQuestion, aliases: Aliases) -> SeriesAnswer:
+    """Exact, from rows."""
+    rows = Rows(lake, question.selection, aliases, sees_sessions=False)
+    sql = _measure_sql(question.measure)
+    found = measured(cursor, _chosen(rows, question), "chosen", [sql], question.buckets, rows.parameters)
+    nothing = (_nothing(question.measure),)
+    return _whole(question, (found.get(place, nothing)[0] for place in range(len(question.buckets))), rows.version)
+
+
+def _by_value(cursor: Cursor, lake: Lake, question: SeriesQuestion, dimension: str, aliases: Aliases) -> SeriesAnswer:
+    """The values that are largest over the whole range; events without the dimension are in no series."""
+    rows = Rows(lake, question.selection, aliases, sees_sessions=False)
+    bind = rows.parameters.bind
+    sql = _measure_sql(question.measure)
+    value = field_sql(dimension, rows.parameters)
+    found = cursor.rows(
+        f"WITH {_chosen(rows, question, f', {value} AS value')}, ranked AS ("
+        f" SELECT value, row_number() OVER (ORDER BY {sql} DESC NULLS LAST, value) AS rank FROM chosen"
+        f" WHERE value IS NOT NULL GROUP BY value), placed AS ("
+        f" SELECT chosen.*, CASE WHEN rank <= {bind(question.limit)} THEN rank END AS place,"
+        f" CASE WHEN rank <= {bind(question.limit)} THEN value END AS name FROM chosen JOIN ranked USING (value))"
+        f" SELECT place, name, epoch_ms(start), {sql} FROM {bucketed('placed', question.buckets, rows.parameters)}"
+        " GROUP BY ALL ORDER BY place NULLS LAST",
+        rows.parameters.values,
+    )
+    index = BucketIndex(question.buckets)
+    lines: dict[str | None, list[float | None]] = {}
+    for _, name, start, number in found:
+        line = lines.setdefault(name, [_nothing(question.measure)] * len(question.buckets))
+        line[index.of(start)] = number
+    series = tuple(Series("other" if name is None else name, tuple(line), name is None) for name, line in lines.items())
+    return SeriesAnswer(series, EXACT, rows.version, "events")
+
+
+def _new_people(cursor: Cursor, lake: Lake, question: SeriesQuestion, aliases: Aliases) -> SeriesAnswer:
+    """People by the bucket of the first event they ever had, if it is one of the selection."""
+    selection = question.selection
+    ever = Selection(selection.project, TimeRange(DAWN, selection.span.end), includes_bots=selection.includes_bots)
+    rows = Rows(lake, ever, aliases, sees_sessions=False)
+    wanted = filter_sql(selection.filters, rows.parameters)
+    start = rows.parameters.bind(selection.span.start)
+    ctes = (
+        f"{rows.chosen(f'timestamp, person, {PLACE}, {wanted} AS is_wanted', also=_IS_SOMEBODY)}, firsts AS ("
+        f"SELECT min(timestamp) AS timestamp FROM chosen GROUP BY person"
+        f" HAVING arg_min(is_wanted, ({IN_TIME})) AND min(timestamp) >= {start})"
+    )
+    found = measured(cursor, ctes, "firsts", ["count(*)"], question.buckets, rows.parameters)
+    return _whole(question, (found.get(place, (0,))[0] for place in range(len(question.buckets))), rows.version)
+
+
+def _rollups(cursor: Cursor, lake: Lake, question: SeriesQuestion, span: TimeRange) -> list[Row]:
     """(hour in unix ms, count or sketch) of every partial in the range."""
-    source, files = relation(lake.snapshot("rollups", within(question.project, span, "hour")))
+    selection = question.selection
+    source, files = relation(lake.snapshot("rollups", within(selection.project, span, "hour")))
     where = "project_id = ? AND date >= ? AND date <= ? AND hour >= ? AND hour < ? AND dimension = ''"
-    bound = [*files, question.project, span.start.date(), span.end.date(), span.start, span.end]
-    if question.event is not None:
-        where, bound = f"{where} AND event = ?", [*bound, question.event]
-    if question.metric is MetricKind.UNIQUE_USERS:
+    bound = [*files, selection.project, span.start.date(), span.end.date(), span.start, span.end]
+    if (event := event_of(selection.filters)) is not None:
+        where, bound = f"{where} AND event = ?", [*bound, event]
+    if question.measure.metric is Metric.UNIQUE_USERS:
         return cursor.rows(f"SELECT epoch_ms(hour), people FROM {source} WHERE {where}", bound)
-    if question.metric is MetricKind.PAGEVIEWS:
+    if question.measure.metric is Metric.PAGEVIEWS:
         where += f" AND {_PAGEVIEW}"
     return cursor.rows(f"SELECT epoch_ms(hour), sum(count)::BIGINT FROM {source} WHERE {where} GROUP BY hour", bound)
 
 
-def _counts(cursor: Cursor, lake: Lake, question: MetricQuestion, span: TimeRange) -> list[int]:
-    select, bound = _events(lake, question, span)
-    if question.metric is MetricKind.PAGEVIEWS:
-        select += " AND is_pageview"
-    return bucket_rows(cursor, question.buckets, "count(*)", select, bound)
-
-
-def _people(cursor: Cursor, lake: Lake, question: MetricQuestion) -> list[int]:
-    select, bound = _events(lake, question, question.span)
-    select += " AND distinct_id <> ''"
-    return bucket_rows(cursor, question.buckets, "count(DISTINCT distinct_id)", select, bound)
-
-
 def _merged_people(
-    cursor: Cursor, lake: Lake, question: MetricQuestion, stored: Sequence[Row], edges: Sequence[TimeRange]
-) -> list[int]:
+    cursor: Cursor, lake: Lake, question: SeriesQuestion, stored: Sequence[Row], edges: Sequence[TimeRange]
+) -> tuple[list[int], int]:
+    """The estimate of each bucket, and the version of events."""
     index = BucketIndex(question.buckets)
     unions: dict[int, PeopleUnion] = {}
     for hour, sketch in stored:
         unions.setdefault(index.of(hour), PeopleUnion()).merge(sketch)
+    version = lake.version("events")
     for span in edges:
-        select, bound = _events(lake, question, span)
-        select += " AND distinct_id <> ''"
-        for start, ids in per_bucket(cursor, question.buckets, "list(DISTINCT distinct_id)", select, bound):
+        rows = Rows(lake, replace(question.selection, span=span), {}, sees_sessions=False)
+        found = cursor.rows(
+            f"WITH {rows.chosen('timestamp, person', also=_IS_SOMEBODY)} SELECT epoch_ms(start),"
+            f" list(DISTINCT person) FROM {bucketed('chosen', question.buckets, rows.parameters)} GROUP BY start",
+            rows.parameters.values,
+        )
+        for start, ids in found:
             people = People()
             people.add(ids)
             unions.setdefault(index.of(start), PeopleUnion()).merge(people.to_bytes())
-    return [unions[at].estimate if at in unions else 0 for at in range(len(question.buckets))]
-
-
-def _events(lake: Lake, question: MetricQuestion, span: TimeRange) -> tuple[str, list[object]]:
-    source, files = relation(lake.snapshot("events", within(question.project, span)))
-    select = (
-        f"SELECT timestamp, distinct_id FROM {source}"
-        " WHERE project_id = ? AND date >= ? AND date <= ? AND timestamp >= ? AND timestamp < ? AND NOT is_system"
-    )
-    if not question.includes_bots:
-        select += " AND NOT is_bot"
-    bound = [*files, question.project, span.start.date(), span.end.date(), span.start, span.end]
-    if question.event is not None:
-        select, bound = f"{select} AND event = ?", [*bound, question.event]
-    return select, bound
-
-
-def _sum(left: Sequence[int], right: Sequence[int]) -> list[int]:
-    return [a + b for a, b in zip(left, right, strict=True)]
+    return [unions[at].estimate if at in unions else 0 for at in range(len(question.buckets))], version

@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 
 from schemas.deadletters import DeadLetter
 from schemas.listing import EventsQuestion
-from schemas.questions import MetricKind
+from schemas.series import Metric
 from storage.errors import LakeBroken, LakeUnreadable, NotFound, Refused, StorageError, Unavailable
 from storage.lake import tables
 from storage.lake.audit import audit
@@ -39,7 +39,7 @@ from storage.maintenance.vacuum import vacuum
 from storage.query.analyst import ask
 from storage.query.events import list_events
 from tests.storage.lakes import CHAIN, NOON, Writer, days, event_row, offsets
-from tests.storage.query.asking import asking, metric_question, span_of
+from tests.storage.query.asking import asking, series_question, span_of
 
 NOW = datetime(2026, 3, 5, tzinfo=UTC)
 
@@ -315,8 +315,8 @@ def test_questions_are_answered_and_a_file_that_is_gone_is_told(lake: Place) -> 
     question = EventsQuestion(1, span, limit=7)
     with asking(lake) as ask_engine:
         page = ask_engine(lambda cursor, lake: list_events(cursor, lake, question, {}))
-        series = ask_engine.metric(metric_question(MetricKind.EVENTS_COUNT, span))
-        people = ask_engine.metric(metric_question(MetricKind.UNIQUE_USERS, span, is_exact=True))
+        series = ask_engine.series(series_question(Metric.EVENTS_COUNT, span))
+        people = ask_engine.series(series_question(Metric.UNIQUE_USERS, span, is_exact=True))
         with pytest.raises(StorageError, match="Cannot access"):
             ask_engine(lambda cursor, _: cursor.rows("SELECT * FROM read_parquet(?)", [f"{lake}-other/x.parquet"]))
         for file in live_files(_table(lake)):
@@ -325,8 +325,8 @@ def test_questions_are_answered_and_a_file_that_is_gone_is_told(lake: Place) -> 
             ask_engine(lambda cursor, lake: list_events(cursor, lake, question, {}))
 
     assert (page.total, len(page.items)) == (20, 7)
-    assert sum(point.value for point in series.points) == 20
-    assert sum(point.value for point in people.points) == 7
+    assert sum(value or 0 for value in series.series[0].data) == 20
+    assert sum(value or 0 for value in people.series[0].data) == 7
     with pytest.raises(LakeUnreadable, match="cannot read events"):
         read(TableReader(lake, "events").snapshot(), "count(*)", "true", [])
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.listing import EventCursor
-from schemas.questions import InvalidQuestion, parse_flag, parse_interval, parse_limit, parse_metric
+from schemas.questions import InvalidQuestion, parse_flag, parse_interval, parse_limit
+from schemas.series import Measure, Metric, parse_measure
 
 
 @pytest.mark.parametrize(
@@ -23,15 +24,21 @@ def test_limit_that_is_no_number(text: str) -> None:
         parse_limit(text)
 
 
-def test_metric_and_interval() -> None:
-    assert parse_metric("unique_users") == "unique_users"
+def test_measure() -> None:
+    assert parse_measure("unique_users") == Measure(Metric.UNIQUE_USERS)
+    for text in ("events_count", "bounce_rate", "sum:price", "p95:took ms"):
+        assert str(parse_measure(text)) == text
+    assert parse_measure("avg:properties.price") == Measure(Metric.AVG, "price")
+    for nothing in (None, ""):
+        with pytest.raises(InvalidQuestion, match="Missing required parameter: metric"):
+            parse_measure(nothing)
+    for bad in ("happiness", "sum", "sum:", "p", "p0:x", "p100:x", "p:x", "p²:x", "sessions:x", "avg:" + "x" * 300):
+        with pytest.raises(InvalidQuestion, match="Invalid parameter: metric"):
+            parse_measure(bad)
+
+
+def test_interval() -> None:
     assert parse_interval(None) == "day"
-    with pytest.raises(InvalidQuestion, match="Missing required parameter: metric"):
-        parse_metric(None)
-    with pytest.raises(InvalidQuestion, match="Missing required parameter: metric"):
-        parse_metric("")
-    with pytest.raises(InvalidQuestion, match="Invalid parameter: metric"):
-        parse_metric("happiness")
     with pytest.raises(InvalidQuestion, match="Invalid parameter: interval"):
         parse_interval("year")
 

@@ -107,9 +107,10 @@ def test_answer_from_memory_is_the_same_until_the_lake_moves(writer: LakeWriter)
         ({"metric": "sessions", "interval": "year"}, "Invalid parameter: interval"),
         ({"metric": "sessions", "timezone": "Nowhere/Land"}, "Invalid parameter: timezone"),
         ({"metric": "sessions", "from": "2026-02-02", "to": "2026-02-01"}, "Invalid parameter: from is after to"),
-        ({"metric": "sessions", "event": "click"}, "Invalid parameter: event"),
+        ({"metric": "sum:"}, "Invalid parameter: metric"),
+        ({"metric": "sessions", "compare": "previous_year"}, "Invalid parameter: compare, ask for the earlier time"),
         ({"metric": "sessions", "exact": "very"}, "Invalid parameter: exact"),
-        ({"metric": "sessions", "segmentId": "seg_1"}, "Invalid parameter: segmentId is not supported yet"),
+        ({"metric": "sessions", "segmentId": "seg_1"}, "Invalid parameter: segmentId"),
         (
             {"metric": "sessions", "interval": "hour", "from": "2020-01-01", "to": "2026-01-01"},
             "Invalid parameter: interval gives more than 10000 points, ask for a shorter range",

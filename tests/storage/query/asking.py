@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from schemas.answers import MetricAnswer
-from schemas.questions import MetricKind, MetricQuestion
+from schemas.selection import Selection
+from schemas.series import Measure, Metric, SeriesAnswer, SeriesQuestion
 from schemas.windows import Interval, TimeRange, buckets, parse_range
 from storage.lake.place import Place
 from storage.query.engine import Cursor, EnginePolicy, QueryEngine
 from storage.query.lake import Lake
 from storage.query.planner import Plan, plan
-from storage.query.series import answer_metric
+from storage.query.series import answer_series
 
 T = TypeVar("T")
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -29,9 +29,9 @@ class Asker:
     def __call__(self, question: Callable[[Cursor, Lake], T]) -> T:
         return self._engine.submit(lambda cursor: question(cursor, self.lake)).result()
 
-    def metric(self, question: MetricQuestion, planned: Plan | None = None) -> MetricAnswer:
+    def series(self, question: SeriesQuestion, planned: Plan | None = None) -> SeriesAnswer:
         """A metric as planned, by default as the planner would."""
-        return self(lambda cursor, lake: answer_metric(cursor, lake, question, planned or plan(question)))
+        return self(lambda cursor, lake: answer_series(cursor, lake, question, {}, planned or plan(question)))
 
 
 @contextmanager
@@ -46,8 +46,19 @@ def span_of(start: str, end: str, zone: str = "UTC") -> TimeRange:
     return parse_range(start, end, ZoneInfo(zone), NOW, timedelta(days=7))
 
 
-def metric_question(
-    metric: MetricKind, span: TimeRange, interval: Interval = Interval.DAY, zone: str = "UTC", *, is_exact: bool = False
-) -> MetricQuestion:
+def series_question(
+    metric: Metric, span: TimeRange, interval: Interval = Interval.DAY, zone: str = "UTC", *, is_exact: bool = False
+) -> SeriesQuestion:
     """A question about project 1."""
-    return MetricQuestion(1, metric, interval, zone, tuple(buckets(span, interval, ZoneInfo(zone))), is_exact)
+    points = tuple(buckets(span, interval, ZoneInfo(zone)))
+    return SeriesQuestion(Selection(1, span), Measure(metric), points, is_exact=is_exact)
+
+
+def values_of(question: SeriesQuestion, answer: SeriesAnswer) -> dict[str, float]:
+    """The one series by the labels of its buckets, without zeros."""
+    [series] = answer.series
+    return {
+        bucket.label: value
+        for bucket, value in zip(question.buckets, series.data, strict=True)
+        if value is not None and value
+    }

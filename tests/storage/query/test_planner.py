@@ -5,15 +5,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from schemas.questions import MetricKind, MetricQuestion
+from schemas.filters import EVERYTHING, Filter, equals
+from schemas.selection import Selection
+from schemas.series import Measure, Metric, SeriesQuestion
 from schemas.windows import Interval, TimeRange, buckets
 from storage.query.planner import Plan, plan, without_rollups
 
 _COUNT, _PEOPLE, _SESSIONS, _VIEWS = (
-    MetricKind.EVENTS_COUNT,
-    MetricKind.UNIQUE_USERS,
-    MetricKind.SESSIONS,
-    MetricKind.PAGEVIEWS,
+    Metric.EVENTS_COUNT,
+    Metric.UNIQUE_USERS,
+    Metric.SESSIONS,
+    Metric.PAGEVIEWS,
 )
 DAY = datetime(2026, 2, 15, tzinfo=UTC)
 
@@ -23,16 +25,21 @@ def _at(hours: float) -> datetime:
 
 
 def _question(
-    metric: MetricKind,
+    metric: Metric,
     start: float,
     end: float,
     interval: Interval = Interval.DAY,
     zone: str = "UTC",
     is_exact: bool = False,
     includes_bots: bool = False,
-) -> MetricQuestion:
-    points = tuple(buckets(TimeRange(_at(start), _at(end)), interval, ZoneInfo(zone)))
-    return MetricQuestion(1, metric, interval, zone, points, is_exact, includes_bots)
+    filters: Filter = EVERYTHING,
+    dimension: str | None = None,
+) -> SeriesQuestion:
+    span = TimeRange(_at(start), _at(end))
+    points = tuple(buckets(span, interval, ZoneInfo(zone)))
+    return SeriesQuestion(
+        Selection(1, span, filters, includes_bots), Measure(metric), points, dimension, is_exact=is_exact
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,9 +67,15 @@ def _question(
         (_question(_COUNT, 0, 48, includes_bots=True), None, [(0, 48)]),
         (_question(_PEOPLE, 0, 48, is_exact=True), None, [(0, 48)]),
         (_question(_COUNT, 0, 48, is_exact=True), (0, 48), []),
+        # they know events by name, and nothing else of them
+        (_question(_PEOPLE, 0, 48, filters=equals("event", "click")), (0, 48), []),
+        (_question(_COUNT, 0, 48, filters=equals("event", 1)), None, [(0, 48)]),
+        (_question(_COUNT, 0, 48, filters=equals("path", "/")), None, [(0, 48)]),
+        (_question(_COUNT, 0, 48, dimension="path"), None, [(0, 48)]),
+        (_question(Metric.SUM, 0, 48), None, [(0, 48)]),
     ],
 )
-def test_plan(question: MetricQuestion, rollups: tuple[float, float] | None, events: list[tuple[float, float]]) -> None:
+def test_plan(question: SeriesQuestion, rollups: tuple[float, float] | None, events: list[tuple[float, float]]) -> None:
     expected = None if rollups is None else TimeRange(_at(rollups[0]), _at(rollups[1]))
     assert plan(question) == Plan(expected, tuple(TimeRange(_at(start), _at(end)) for start, end in events))
 
