@@ -31,6 +31,7 @@ from api.ingest.refusals import Refusals
 from api.ingest.sender import Sender
 from api.ingest.tally import Tally
 from api.ingest.visitor import SaltStore
+from api.limits.limiter import Limiter
 from api.live.consumer import LiveFeed, LiveSource
 from api.live.recent import RecentEvents
 from api.live.view import LiveView, partitions_ready
@@ -47,7 +48,8 @@ from storage.errors import StorageError
 from storage.lake.place import place_at
 from storage.meta.engine import open_metadata
 from storage.meta.keycache import KeyCache
-from storage.meta.projects import project
+from storage.meta.team import find_reachable
+from storage.meta.tokens import Tokens, kept_secret
 from storage.metrics import count
 
 logger = logging.getLogger(__name__)
@@ -71,11 +73,12 @@ def assemble(
     Raises ValueError for settings that cannot work, CountriesUnreadable for a bad country file.
     """
     settings.directory.create()
+    tokens = Tokens(_login_secret(settings))
     metadata = None
     if keys is None or find_project is None:
         metadata = open_metadata(settings.metadata_url, settings.directory.key_revision)
-        keys = keys or KeyCache(metadata)
-        find_project = find_project or partial(project, metadata)
+        keys = keys or KeyCache(metadata, tokens=tokens)
+        find_project = find_project or partial(find_reachable, metadata)
     if producer is None:
         producer = KafkaProducer(settings.librdkafka(), settings.kafka_topic, settings.in_flight_bytes)
         live_source = live_source or LiveReader(settings.librdkafka(), settings.kafka_live_topic)
@@ -103,6 +106,8 @@ def assemble(
         refusals=refusals,
         live=live,
         analytics=analytics,
+        tokens=tokens,
+        limiter=Limiter(settings, settings.directory.limits),
         live_source=live_source,
         recent=RecentEvents(analytics.newest),
     )
@@ -136,6 +141,12 @@ def create_app(settings: ApiSettings, services: Services | None = None) -> ASGIA
     return Lane(inner, held.door, held.keys, held.find_project, held.sender, held.tally, held.refusals, settings)
 
 
+def _login_secret(settings: ApiSettings) -> bytes:
+    if settings.login_secret is not None:
+        return settings.login_secret.get_secret_value().encode()
+    return kept_secret(settings.directory.login_secret)
+
+
 def _partitions(producer: LogProducer) -> int:
     return producer.partitions
 
@@ -160,6 +171,7 @@ async def _lifespan(held: Services, _: FastAPI) -> AsyncIterator[None]:
             stack.callback(held.countries.close)
         stack.push_async_callback(asyncio.to_thread, held.analytics.close)
         stack.callback(held.refusals.close)
+        stack.callback(held.limiter.close)
         await held.producer.start()
         held.door.open()
         stack.push_async_callback(_drain, held)

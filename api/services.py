@@ -13,12 +13,14 @@ from api.ingest.refusals import Refusals
 from api.ingest.sender import Sender
 from api.ingest.tally import Tally
 from api.ingest.visitor import SaltStore
+from api.limits.limiter import Limiter
 from api.live.consumer import LiveSource
 from api.live.recent import RecentEvents
 from api.live.view import LiveView
 from api.log.producer import LogProducer
 from api.settings import ApiSettings
 from storage.meta.engine import Metadata
+from storage.meta.tokens import Tokens
 
 
 @dataclass(slots=True)
@@ -39,6 +41,8 @@ class Services:
     refusals: Refusals
     live: LiveView
     analytics: Analytics
+    tokens: Tokens
+    limiter: Limiter
     live_source: LiveSource | None = None
     recent: RecentEvents | None = None
     readiness: Readiness = field(default_factory=Readiness)

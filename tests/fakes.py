@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from api.errors import Cause
 from api.log.producer import MESSAGE_BYTES, Headers, NotTaken, Report
-from schemas.projects import Key, Project
+from schemas.projects import Key, Project, Role
 from schemas.records import COUNT_HEADER, Segment, decode_segments
 from storage.errors import Unavailable
 
@@ -90,7 +90,10 @@ class FakeKeys:
             raise Unavailable("the database is away")
         return self.keys.get(secret)
 
-    def find_project(self, project_id: int) -> Project | None:
+    def find_project(self, reference: str, account_id: int) -> tuple[Project, Role | None] | None:
         if self.is_down:
             raise Unavailable("the database is away")
-        return self.projects.get(project_id)
+        for project in self.projects.values():
+            if reference in (str(project.id), project.site_id, project.website_id):
+                return project, Role.OWNER if project.account_id == account_id else None
+        return None

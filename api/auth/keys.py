@@ -1,15 +1,22 @@
 """Credentials of the native surface: found in the headers, resolved, and held against a scope and a project."""
 
 import asyncio
+import re
 from collections.abc import Mapping
+from http.cookies import CookieError, SimpleCookie
 from typing import Protocol
 
 from api.errors import bad_request, forbidden, not_found, unauthorized, unavailable
-from schemas.projects import Dialect, Key, Project, Scope
+from schemas.projects import Dialect, Key, Project, Role, Scope
 from storage.errors import Unavailable
 
-# No key is longer; a longer header is not worth a hash.
-_LONGEST_SECRET = 256
+SESSION_COOKIE = "streamgauge_session"
+
+# No key and no token is longer; a longer header is not worth a hash.
+_LONGEST_SECRET = 1024
+
+# A number, a site id, or a website id.
+_REFERENCE = re.compile(r"[0-9]{1,18}|site_[0-9A-Za-z]{1,12}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 _NO_DATABASE = "The database of keys does not answer now; send the request again"
 
@@ -25,9 +32,12 @@ class KeyResolver(Protocol):
 
 
 class ProjectFinder(Protocol):
-    """Projects by number, for keys of a whole account. May block; raises storage.errors.Unavailable."""
+    """The project that a number, a site id or a website id names, and the role of an account there.
 
-    def __call__(self, project_id: int, /) -> Project | None: ...
+    May block; raises storage.errors.Unavailable.
+    """
+
+    def __call__(self, reference: str, account_id: int, /) -> tuple[Project, Role | None] | None: ...
 
 
 def credential(headers: Mapping[bytes, bytes]) -> bytes | None:
@@ -38,8 +48,25 @@ def credential(headers: Mapping[bytes, bytes]) -> bytes | None:
     return authorization[7:].strip() if authorization[:7].lower() == b"bearer " else None
 
 
-async def authenticate(keys: KeyResolver, secret: bytes | None) -> Key:
-    """The native key of a secret; raises Problem 401."""
+def session(headers: Mapping[bytes, bytes]) -> bytes | None:
+    """The token of the cookie that a login in a browser left."""
+    if SESSION_COOKIE.encode() not in (text := headers.get(b"cookie", b"")):
+        return None
+    try:
+        found = SimpleCookie(text.decode("latin-1")).get(SESSION_COOKIE)
+    except CookieError:
+        return None
+    return found.value.encode("latin-1") if found is not None else None
+
+
+def is_same_origin(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a browser says that a page of ours sent this; what is no browser says nothing and passes."""
+    origin = headers.get(b"origin")
+    return origin is None or origin.partition(b"://")[2] == headers.get(b"host")
+
+
+async def authenticate(keys: KeyResolver, secret: bytes | None, dialect: Dialect = Dialect.JCHT) -> Key:
+    """The key of a secret, good on the dialect's surface; raises Problem 401."""
     if not secret or len(secret) > _LONGEST_SECRET:
         raise unauthorized()
     key = keys.peek(secret)
@@ -48,7 +75,7 @@ async def authenticate(keys: KeyResolver, secret: bytes | None) -> Key:
             key = await asyncio.to_thread(keys.resolve, secret)
         except Unavailable as error:
             raise unavailable(_NO_DATABASE) from error
-    if key is None or key.dialect is not Dialect.JCHT:
+    if key is None or key.dialect is not dialect:
         raise unauthorized()
     return key
 
@@ -59,25 +86,37 @@ def demand(key: Key, scope: Scope) -> None:
         raise forbidden()
 
 
-async def project_of(key: Key, wanted: str | None, find: ProjectFinder) -> int:
-    """The project a request is about; `wanted` is its `projectId` parameter. Raises Problem 400, 403, 404."""
+async def project_of(key: Key, wanted: str | None, find: ProjectFinder, role: Role = Role.VIEWER) -> int:
+    """The project a request is about; `wanted` is its `projectId` parameter: a number, a site id or a website id.
+
+    Raises Problem 400, 404, and 403 where the key's account has not the role there.
+    """
     if wanted is None:
         if key.project_id is None:
             raise bad_request("Missing required parameter: projectId")
         return key.project_id
-    if not (wanted.isascii() and wanted.isdecimal() and len(wanted) < 19):
+    if not _REFERENCE.fullmatch(wanted):
         raise bad_request("Invalid parameter: projectId")
-    project_id = int(wanted)
-    if key.project_id is not None:
-        if project_id != key.project_id:
+    if key.project_id is not None and wanted.isdecimal():
+        if wanted != str(key.project_id):
             raise forbidden("The API key belongs to another project")
-        return project_id
+        return key.project_id
+    return (await reach(key, wanted, find, role)).id
+
+
+async def reach(key: Key, reference: str, find: ProjectFinder, role: Role) -> Project:
+    """The project of a reference, where the key's account has the role; raises Problem 403, 404."""
     try:
-        project = await asyncio.to_thread(find, project_id)
+        found = await asyncio.to_thread(find, reference, key.account_id)
     except Unavailable as error:
         raise unavailable(_NO_DATABASE) from error
-    if project is None:
+    if found is None:
         raise not_found()
-    if project.account_id != key.account_id:
+    project, held = found
+    if key.project_id is not None and project.id != key.project_id:
+        raise forbidden("The API key belongs to another project")
+    if held is None:
         raise forbidden("The API key belongs to another account")
-    return project_id
+    if not held.includes(role):
+        raise forbidden(f"This needs the role {role} in the project")
+    return project

@@ -12,7 +12,7 @@ from storage.meta.accounts import Account, ProfileChange, account_of, check_new_
 from storage.meta.activities import Activity, Actor, record
 from storage.meta.engine import Metadata
 from storage.meta.models import accounts, invitations, logins, members, projects
-from storage.meta.projects import project_of
+from storage.meta.projects import project_of, project_referred
 from storage.meta.secrets import key_digest, new_id, new_token
 
 INVITATION_LIFETIME: Final = timedelta(days=7)
@@ -86,6 +86,12 @@ def role_in(metadata: Metadata, person_id: int, account_id: int) -> Role | None:
     theirs = and_(members.c.account_id == account_id, members.c.person_id == person_id, members.c.project_id.is_(None))
     with metadata.read() as connection:
         return _highest(connection.execute(select(members.c.role).where(theirs)).scalars().all())
+
+
+def find_reachable(metadata: Metadata, reference: str, person_id: int) -> tuple[Project, Role | None] | None:
+    """The project that a number, a site id or a website id names, and the person's role there, if any."""
+    found = project_referred(metadata, reference)
+    return None if found is None else (found, role_on(metadata, person_id, found))
 
 
 def reachable_projects(metadata: Metadata, person_id: int) -> list[tuple[Project, Role]]:

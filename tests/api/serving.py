@@ -100,7 +100,8 @@ def run_app(services: Services, grace_seconds: int = 15) -> Iterator[tuple[str, 
 
 @contextlib.contextmanager
 def serve_fake(directory: Path, grace_seconds: int = 15, **settings: Any) -> Iterator[Served]:
-    """The API over a fake log and fake keys."""
+    """The API over a fake log and fake keys, without rate limits unless asked for."""
+    settings = {"rate_limits": False, **settings}
     keys = FakeKeys(dict(KEYS), {7: PROJECT, 8: OTHER})
     producer = FakeProducer()
     services = assemble(ApiSettings(data_dir=directory, **settings), producer, keys, keys.find_project)
