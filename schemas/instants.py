@@ -4,8 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_FIRST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
-_LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
+# Events happen, and questions are about, what is from the first to before the last: the whole calendar but a margin,
+# so that no time zone and no look at the month around leads out of it.
+FIRST = datetime(1, 3, 1, tzinfo=UTC)
+LAST = datetime(9999, 11, 1, tzinfo=UTC)
+_FIRST = (FIRST - _EPOCH) // _MILLISECOND
+_LAST = (LAST - _EPOCH) // _MILLISECOND
 
 
 def to_millis(instant: datetime) -> int:
@@ -23,7 +27,7 @@ def from_millis(millis: int) -> datetime:
 def parse_instant(text: str) -> int:
     """Unix milliseconds of an ISO 8601 date or date-time; without a zone it is UTC.
 
-    A leap second (`:60`) is the first instant of the next minute. Raises ValueError.
+    A leap second (`:60`) is the first instant of the next minute. Raises ValueError, also before FIRST and from LAST on.
     """
     try:
         instant = datetime.fromisoformat(text)
@@ -35,7 +39,7 @@ def parse_instant(text: str) -> int:
         # As `to_millis`, at half its cost: this runs for every event.
         since = (instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)) - _EPOCH
         millis = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
-    if not _FIRST <= millis <= _LAST:
+    if not _FIRST <= millis < _LAST:
         raise ValueError(f"instant out of range: {text!r}")
     return millis
 

@@ -5,16 +5,13 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from schemas.instants import format_instant, from_millis, to_millis
+from schemas.instants import FIRST, LAST, format_instant, from_millis, to_millis
 
 # More points than any chart shows; each costs a row of the answer and a step of the planner.
 MAX_BUCKETS = 10_000
 _HOUR = timedelta(hours=1)
 # Every offset in force today is a multiple of it, so a local hour can begin at no other instant.
 _QUARTER = timedelta(minutes=15)
-# A margin at both ends of the calendar, so that looking a month around never leaves it.
-_FIRST = datetime(1, 3, 1, tzinfo=UTC)
-_LAST = datetime(9999, 11, 1, tzinfo=UTC)
 
 
 class InvalidWindow(ValueError):
@@ -67,13 +64,18 @@ def whole_second_after(instant: datetime) -> datetime:
 def parse_range(start: str | None, end: str | None, zone: ZoneInfo, now: datetime, default: timedelta) -> TimeRange:
     """The range that `from` and `to` mean: ISO 8601, or dates whose last day is included.
 
-    Without an end it ends `now`, without a start it begins `default` before its end. An instant that
-    names no zone is in `zone`. Raises InvalidWindow.
+    Without an end it ends `now`, without a start it begins `default` before its end, or before its last day as a
+    date: a week before the 22nd is the 15th, however the 22nd is named. An instant that names no zone is in `zone`.
+    Raises InvalidWindow.
     """
     until = now if end is None else _parse(end, "to", zone, is_end=True)
-    since = until - default if start is None else _parse(start, "from", zone, is_end=False)
+    last_day = None if end is None else _date_only(end)
+    if start is not None:
+        since = _parse(start, "from", zone, is_end=False)
+    else:
+        since = until - default if last_day is None else day_start(last_day - default, zone)
     # A last day ends where the next begins: to start there is to start after it.
-    if since > until or (since == until and end is not None and _date_only(end) is not None):
+    if since > until or (since == until and last_day is not None):
         raise InvalidWindow("Invalid parameter: from is after to")
     return TimeRange(since, until)
 
@@ -81,7 +83,7 @@ def parse_range(start: str | None, end: str | None, zone: ZoneInfo, now: datetim
 def _parse(text: str, name: str, zone: ZoneInfo, *, is_end: bool) -> datetime:
     try:
         instant = _instant(text, zone, is_end)
-        if not _FIRST <= instant <= _LAST:
+        if not FIRST <= instant <= LAST:
             raise ValueError("beyond the calendar")
         return instant
     except (ValueError, OverflowError) as error:

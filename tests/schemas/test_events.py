@@ -149,8 +149,10 @@ def test_check_event_calls_a_large_event_too_large() -> None:
     assert refused.value.code == "payload_too_large"
 
 
-def test_check_event_bounds_the_future_not_the_past() -> None:
-    assert _checked(_event(timestamp="0001-01-01T00:00:00Z")) == -62_135_596_800_000
+def test_check_event_bounds_the_future_and_the_past_only_by_the_calendar() -> None:
+    assert _checked(_event(timestamp="0001-03-01T00:00:00Z")) == -62_130_499_200_000
+    with pytest.raises(InvalidEvent, match=r"^Invalid field: timestamp$"):
+        _checked(_event(timestamp="0001-02-28T23:59:59Z"))
     assert _checked(_event(timestamp="2024-11-14T22:13:20Z")) == RECEIVED + 366 * 86_400_000
     with pytest.raises(InvalidEvent, match=r"^Invalid field: timestamp$"):
         _checked(_event(timestamp="2024-11-14T22:13:21Z"))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.instants import parse_instant, to_millis
 from schemas.windows import (
     MAX_BUCKETS,
     Interval,
@@ -43,6 +44,18 @@ def test_date_only_end_includes_its_day() -> None:
     )
 
 
+@pytest.mark.parametrize("end", ["2026-02-22", "2026-02-22T10:30:00Z", None])
+def test_a_week_without_a_start_has_the_same_eight_days_however_its_end_is_named(end: str | None) -> None:
+    days = [bucket.label for bucket in buckets(_range(None, end), Interval.DAY, ZoneInfo("UTC"))]
+    assert days == _labels("2026-02-15", "2026-02-22", Interval.DAY)
+    assert len(days) == 8
+
+
+def test_a_week_before_a_day_begins_with_a_day_of_the_zone() -> None:
+    span = _range(None, "2026-04-01", "Europe/Berlin")  # the clocks change on the 29th
+    assert span == TimeRange(datetime(2026, 3, 24, 23, tzinfo=UTC), datetime(2026, 4, 1, 22, tzinfo=UTC))
+
+
 def test_dates_are_days_of_the_zone() -> None:
     span = _range("2026-02-15", "2026-02-15", "Asia/Kolkata")
     assert span.start == datetime(2026, 2, 14, 18, 30, tzinfo=UTC)
@@ -64,14 +77,22 @@ def test_instants_keep_their_zone_and_milliseconds() -> None:
         ("2026-02-16", "2026-02-15", "Invalid parameter: from is after to"),
         ("2026-02-16T00:00:00Z", "2026-02-15", "Invalid parameter: from is after to"),
         ("2026-02-16", "2026-02-14", "Invalid parameter: from is after to"),
-        ("0001-01-01", None, "Invalid parameter: from"),
-        (None, "9999-12-31", "Invalid parameter: to"),
+        ("0001-02-28", None, "Invalid parameter: from"),
+        (None, "9999-11-01", "Invalid parameter: to"),
+        (None, "0001-02-27", "Invalid parameter: to"),
     ],
 )
 def test_range_that_cannot_be_asked_for(start: str | None, end: str | None, message: str) -> None:
     with pytest.raises(InvalidWindow) as caught:
         _range(start, end)
     assert str(caught.value) == message
+
+
+def test_the_longest_range_holds_every_event_there_can_be() -> None:
+    span = _range("0001-03-01", "9999-10-31")
+    assert to_millis(span.start) == parse_instant("0001-03-01T00:00:00Z")
+    assert to_millis(span.end) == parse_instant("9999-10-31T23:59:59.999Z") + 1
+    assert _range(None, "0001-03-01").start < span.start  # no year to go back to, and no error
 
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "../etc/passwd", "", "a\0b", "x" * 500])
