@@ -19,13 +19,12 @@ from processors.batch import Batch, FlushPolicy
 from processors.decode import DecodePolicy, LogRecord
 from processors.errors import NeedsPerson, Restart, WorkerError
 from processors.flush import Flushed, Flusher
-from processors.live.fold import LiveFold, first_slot
+from processors.live.fold import LiveFold, first_slot, fold_rows
 from processors.loading import LogView, WindowPolicy, load, skip
 from processors.partition import Accepted, PartitionState, Verdict
 from schemas.live import SLOT_SECONDS, LiveMessage, PartitionStatus
 from storage import metrics
 from storage.lake import recent
-from storage.lake.columns import Chunk, of_partition
 
 log = logging.getLogger(__name__)
 
@@ -224,7 +223,8 @@ class Worker:
                     pass
         chunk = self.batch.add(accepted, size, time.monotonic())
         if chunk is not None:
-            self._fold(chunk, {count.count.partition for count in accepted})
+            folds = {partition: owned.fold for partition, owned in self.owned.items()}
+            fold_rows(folds, chunk, int(time.time()))
         if self.batch.is_ready(self.policy.flush, time.monotonic()):
             # Back-pressure: while one batch is in flight and the next is full, nothing more is taken.
             await self._flush_done()
@@ -296,14 +296,6 @@ class Worker:
         owned.fold.is_complete = True
         owned.fold.mark_all_changed()
         owned.republish_at = time.monotonic() + self.policy.republish_seconds
-
-    def _fold(self, chunk: Chunk, partitions: set[int]) -> None:
-        now = int(time.time())
-        for partition in partitions:
-            owned = self.owned.get(partition)
-            if owned is not None:
-                rows = chunk if len(partitions) == 1 else of_partition(chunk, partition, 0, 2**62)
-                owned.fold.add_rows(rows, now)
 
     # -- holes --------------------------------------------------------------------------------
 

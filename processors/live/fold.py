@@ -1,11 +1,18 @@
 """Live state of one partition: a pure fold of accepted rows into slots of ten seconds."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from schemas.live import SLOT_SECONDS, WINDOW_SECONDS, ProjectTotals, SlotState
-from storage.lake.columns import Chunk, LiveGroup, live_groups, project_totals
+from storage.lake.columns import (
+    Chunk,
+    LiveGroup,
+    live_groups,
+    live_groups_by_partition,
+    project_totals,
+    project_totals_by_partition,
+)
 from storage.sketches import LIVE_LG_K, People
 
 # A slot lists at most this many of each; what does not fit is counted under OTHER.
@@ -31,9 +38,12 @@ class Slot:
         self.people.add(group.ids)
         self.pageviews += group.pageviews
         _add(self.events, group.events)
-        _add(self.paths, group.paths)
-        _add(self.referrers, group.referrers)
-        _add(self.countries, group.countries)
+        if group.paths:
+            _add(self.paths, group.paths)
+        if group.referrers:
+            _add(self.referrers, group.referrers)
+        if group.countries:
+            _add(self.countries, group.countries)
 
 
 def _add(counter: Counter[str], counts: dict[str, int]) -> None:
@@ -106,6 +116,13 @@ class LiveFold:
             referrers=dict(slot.referrers),
             countries=dict(slot.countries),
         )
+
+
+def fold_rows(folds: Mapping[int, LiveFold], chunk: Chunk, now: int) -> None:
+    """`add_rows` for rows of many partitions, each into its own fold."""
+    groups = live_groups_by_partition(chunk, SLOT_SECONDS, first_slot(now), now + FUTURE_SECONDS)
+    for partition, totals in project_totals_by_partition(chunk).items():
+        folds[partition].add_past(groups.get(partition, ()), totals)
 
 
 def first_slot(now: int) -> int:

@@ -55,8 +55,16 @@ def merged(chunks: Sequence[Chunk], name: TableName = "events") -> Chunk:
     if not chunks:
         return (_CHUNK if name == "events" else TABLES[name].schema).empty_table()
     table = pa.concat_tables(chunks)
-    order = pc.sort_indices(table, sort_keys=[(column, "ascending") for column in TABLES[name].sort])
-    return table.take(order)
+    sort = TABLES[name].sort
+    order = pc.sort_indices(table.select(sort).combine_chunks(), [(column, "ascending") for column in sort])
+    return pa.table([_taken(column, order) for column in table.columns], schema=table.schema)
+
+
+def _taken(column: pa.ChunkedArray, order: pa.Array) -> pa.Array:
+    # Most columns are absent in every row of a server's events, and moving nothing cost three quarters of the sort.
+    if column.null_count == len(column):
+        return pa.nulls(len(column), column.type)
+    return column.combine_chunks().take(order)
 
 
 def from_position(chunk: Chunk, partition: int, position: int) -> Chunk:
@@ -101,18 +109,28 @@ class LiveGroup:
 
 def live_groups(chunk: Chunk, slot_seconds: int, first: int, last: int) -> list[LiveGroup]:
     """Group the countable rows with first <= event time < last (unix seconds) by project and slot."""
+    groups = live_groups_by_partition(_as_one_partition(chunk), slot_seconds, first, last)
+    return groups.get(0, [])
+
+
+def live_groups_by_partition(chunk: Chunk, slot_seconds: int, first: int, last: int) -> dict[int, list[LiveGroup]]:
+    """`live_groups` of each partition, in one pass: four of them apart cost three times as much."""
     seconds = pc.divide(chunk["timestamp"].cast(pa.int64()), 1_000_000)
     slot = pc.multiply(pc.divide(seconds, slot_seconds), slot_seconds)
     table = chunk.select(
-        ["project_id", "event", "distinct_id", "is_pageview", "path", "referrer_domain", "country"]
+        ["kafka_partition", "project_id", "event", "distinct_id", "is_pageview", "path", "referrer_domain", "country"]
     ).append_column("slot", slot)
     recent = pc.and_(pc.greater_equal(seconds, first), pc.less(seconds, last))
     table = table.filter(pc.and_(recent, pc.invert(pc.or_(chunk["is_bot"], chunk["is_system"]))))
-    groups: dict[tuple[int, int], LiveGroup] = {}
-    for project, at, ids, pageviews in _grouped(table, [], [("distinct_id", "list"), ("is_pageview", "sum")]):
-        groups[project, at] = LiveGroup(project, at, ids, pageviews=pageviews)
-    for project, at, value, number in _counted(table, "event"):
-        groups[project, at].events[value] = number
+    groups: dict[tuple[int, int, int], LiveGroup] = {}
+    by_partition: dict[int, list[LiveGroup]] = {}
+    for partition, project, at, ids, pageviews in _grouped(
+        table, [], [("distinct_id", "list"), ("is_pageview", "sum")]
+    ):
+        group = groups[partition, project, at] = LiveGroup(project, at, ids, pageviews=pageviews)
+        by_partition.setdefault(partition, []).append(group)
+    for partition, project, at, value, number in _counted(table, "event"):
+        groups[partition, project, at].events[value] = number
     pages = table.filter(table["is_pageview"])
     parts: list[tuple[pa.Table, str, Callable[[LiveGroup], dict[str, int]]]] = [
         (pages, "path", attrgetter("paths")),
@@ -122,10 +140,10 @@ def live_groups(chunk: Chunk, slot_seconds: int, first: int, last: int) -> list[
     for source, column, counts in parts:
         if source[column].null_count == len(source):
             continue
-        for project, at, value, number in _counted(source, column):
+        for partition, project, at, value, number in _counted(source, column):
             if value is not None:
-                counts(groups[project, at])[value] = number
-    return list(groups.values())
+                counts(groups[partition, project, at])[value] = number
+    return by_partition
 
 
 def _counted(table: pa.Table, column: str) -> Iterator[tuple[Any, ...]]:
@@ -133,15 +151,29 @@ def _counted(table: pa.Table, column: str) -> Iterator[tuple[Any, ...]]:
 
 
 def _grouped(table: pa.Table, keys: list[str], aggregates: list[Any]) -> Iterator[tuple[Any, ...]]:
-    grouped = table.group_by(["project_id", "slot", *keys], use_threads=False).aggregate(aggregates)
+    grouped = table.group_by(["kafka_partition", "project_id", "slot", *keys], use_threads=False).aggregate(aggregates)
     return zip(*(column.to_pylist() for column in grouped.columns), strict=True)
 
 
 def project_totals(chunk: Chunk) -> list[tuple[int, int, int]]:
     """(project, events, pageviews) of the countable rows."""
+    return project_totals_by_partition(_as_one_partition(chunk)).get(0, [])
+
+
+def project_totals_by_partition(chunk: Chunk) -> dict[int, list[tuple[int, int, int]]]:
+    """`project_totals` of each partition."""
+    few = chunk.select(["kafka_partition", "project_id", "is_pageview", "is_bot", "is_system"])
     grouped = (
-        countable(chunk)
-        .group_by("project_id", use_threads=False)
+        countable(few)
+        .group_by(["kafka_partition", "project_id"], use_threads=False)
         .aggregate([([], "count_all"), ("is_pageview", "sum")])
     )
-    return list(zip(*(column.to_pylist() for column in grouped.columns), strict=True))
+    totals: dict[int, list[tuple[int, int, int]]] = {}
+    for partition, *total in zip(*(column.to_pylist() for column in grouped.columns), strict=True):
+        totals.setdefault(partition, []).append((total[0], total[1], total[2]))
+    return totals
+
+
+def _as_one_partition(chunk: Chunk) -> Chunk:
+    at = chunk.schema.get_field_index("kafka_partition")
+    return chunk.set_column(at, chunk.schema.field(at), pa.repeat(pa.scalar(0, pa.int32()), len(chunk)))

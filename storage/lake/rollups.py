@@ -60,19 +60,20 @@ def catch_up(
     """
     spans: dict[int, Span] = {}
     chunks: list[Chunk] = []
+    names = [name.strip() for name in _COLUMNS.split(",")]
+    few = rows.select(names) if rows is not None else None  # before it is split: the other columns are most of it
     for partition, span in covered.items():
         stood = rollups.position(partition)
         if stood is not None and stood >= span.next:
             continue
         spans[partition] = Span(stood, span.next)
         start = stood or 0
-        if rows is not None and start == (span.held or 0):
-            chunks.append(of_partition(rows, partition, start, span.next))
+        if few is not None and start == (span.held or 0):
+            chunks.append(of_partition(few, partition, start, span.next))
         else:
             chunks.append(stored_rows(events, partition, start, span.next))
     if not spans:
         return None
-    names = [name.strip() for name in _COLUMNS.split(",")]
     table = partials(pa.concat_tables([chunk.select(names) for chunk in chunks]))
     return rollups.append(table, spans, {}, json.dumps({"rollup": {p: [s.held, s.next] for p, s in spans.items()}}))
 

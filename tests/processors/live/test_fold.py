@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.decode import decode_record
-from processors.live.fold import MOST_VALUES, OTHER, LiveFold, first_slot
+from processors.live.fold import MOST_VALUES, OTHER, LiveFold, first_slot, fold_rows
 from schemas.live import SLOT_SECONDS, WINDOW_SECONDS, ProjectTotals, SlotState
 from schemas.rows import Row
-from storage.lake.columns import live_groups, project_totals, rows_table
+from storage.lake.columns import live_groups, of_partition, project_totals, rows_table
 from storage.sketches import LIVE_LG_K, PeopleUnion, standard_error
 from tests.processors.records import POLICY, door_record, event_line
 from tests.storage.rows import rows
@@ -84,6 +84,19 @@ def test_fold_in_any_order_and_grouping_equals_plain_counts(rows: list[Row], ran
         if start < end:
             fold.add_rows(rows_table(shuffled[start:end]), NOW)
     assert _numbers(_said(fold)) == _by_the_book(rows)
+
+
+@given(st.lists(rows, min_size=1, max_size=25))
+@settings(deadline=None, max_examples=50)
+def test_partitions_folded_together_say_what_each_says_alone(rows: list[Row]) -> None:
+    chunk = rows_table(rows)
+    partitions = {row.kafka_partition for row in rows}
+    together = {partition: LiveFold("c/t", partition) for partition in partitions}
+    fold_rows(together, chunk, NOW)
+    for partition in partitions:
+        alone = LiveFold("c/t", partition)
+        alone.add_rows(of_partition(chunk, partition, 0, 2**62), NOW)
+        assert _numbers(_said(together[partition])) == _numbers(_said(alone))
 
 
 @given(st.lists(rows, min_size=2, max_size=20), st.integers(1, 19))
