@@ -27,7 +27,8 @@ def from_millis(millis: int) -> datetime:
 def parse_instant(text: str) -> int:
     """Unix milliseconds of an ISO 8601 date or date-time; without a zone it is UTC.
 
-    A leap second (`:60`) is the first instant of the next minute. Raises ValueError, also before FIRST and from LAST on.
+    A leap second (`:60`) is the first instant of the next minute. Raises ValueError, also for what is
+    not from FIRST to before LAST.
     """
     try:
         instant = datetime.fromisoformat(text)
