@@ -153,7 +153,7 @@ def _partitions(producer: LogProducer) -> int:
 
 def _native_routers(held: Services) -> list[APIRouter]:
     """The routes of the native surface, which are mounted at each of its prefixes."""
-    access = Access(held.keys, held.find_project)
+    access = Access(held.keys, held.find_project, limiter=held.limiter)
     return [
         events.create_router(held.analytics, access),
         metrics.create_router(held.analytics, access),

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
@@ -13,12 +14,24 @@ from fastapi import Depends, Query, Request, Response
 
 from api.analytics.answering import Answered
 from api.analytics.asking import DEFAULT_RANGE, Asked, Common, SegmentFinder, meta, read_common
-from api.auth.keys import KeyResolver, ProjectFinder, authenticate, credential, demand, project_of
-from api.errors import bad_request, malformed, too_large, unavailable
+from api.auth.keys import (
+    KeyResolver,
+    ProjectFinder,
+    authenticate,
+    credential,
+    demand,
+    is_same_origin,
+    project_of,
+    reach,
+    session,
+)
+from api.errors import bad_request, forbidden, malformed, too_large, unavailable
+from api.limits.limiter import Limiter, Quota, subject_of
+from api.middleware import FURTHER_HEADERS, ON_UNCHANGED
 from schemas.answers import EXACT, Accuracy
 from schemas.filters import both
 from schemas.instants import format_instant
-from schemas.projects import Key, Scope
+from schemas.projects import Key, Project, Role, Scope
 from schemas.questions import InvalidQuestion
 from schemas.selection import Selection
 from schemas.windows import InvalidWindow, whole_second_after
@@ -34,11 +47,16 @@ class Access:
     """Who asks, and about which project; raises Problem."""
 
     def __init__(
-        self, keys: KeyResolver, projects: ProjectFinder, find_segment: SegmentFinder = lambda _project, _id: None
+        self,
+        keys: KeyResolver,
+        projects: ProjectFinder,
+        find_segment: SegmentFinder = lambda _project, _id: None,
+        limiter: Limiter | None = None,
     ) -> None:
         self._keys = keys
         self._projects = projects
         self._find_segment = find_segment
+        self._limiter = limiter
 
     async def reader(self, request: Request) -> Key:
         """The key of a request that reads."""
@@ -46,13 +64,33 @@ class Access:
 
     async def holder(self, request: Request, scope: Scope) -> Key:
         """The key of a request that does what needs the scope."""
-        key = await authenticate(self._keys, credential(dict(request.scope["headers"])))
+        key = await self.caller(request)
         demand(key, scope)
+        return key
+
+    async def caller(self, request: Request) -> Key:
+        """Who asks, within the limit of the surface; whether they may is another question.
+
+        A login's cookie is good as well, but no page of another origin may change something with it.
+        """
+        headers = dict(request.scope["headers"])
+        secret = credential(headers)
+        if secret is None:
+            secret = session(headers)
+            if secret is not None and not (request.method in ("GET", "HEAD") or is_same_origin(headers)):
+                raise forbidden("Pages of another origin may not do this")
+        key = await authenticate(self._keys, secret)
+        if self._limiter is not None:
+            count_native(self._limiter, key, request)
         return key
 
     async def project(self, key: Key, request: Request) -> int:
         """The project a request is about: the key's own, or the one it names."""
         return await project_of(key, request.query_params.get("projectId"), self._projects)
+
+    async def reach(self, key: Key, reference: str, role: Role) -> Project:
+        """The project that a path names, where the caller has the role; raises Problem 403, 404."""
+        return await reach(key, reference, self._projects, role)
 
     async def asked(self, key: Key, request: Request, common: Common) -> Asked:
         """The common parameters about the request's project, with the segment they name."""
@@ -106,6 +144,20 @@ class Access:
         with parameters():
             common = read_common(body, _now())
         return await self.asked(key, request, common)
+
+
+def count_native(limiter: Limiter, key: Key, request: Request) -> None:
+    """Count a request of the native surface, and let its answer tell where the key stands; raises Problem 429.
+
+    Who polls with an ETag has the limit of live figures, and the other one only for what did change.
+    """
+    subject = subject_of(key)
+    if "if-none-match" in request.headers:
+        limiter.admit(Quota.REALTIME, subject, key.rate_limit)
+        request.scope[ON_UNCHANGED] = partial(limiter.give_back, Quota.NATIVE, subject)
+    standing = limiter.admit(Quota.NATIVE, subject, key.rate_limit)
+    if standing is not None:
+        request.scope.get(FURTHER_HEADERS, []).extend(standing.headers)
 
 
 @contextmanager

@@ -4,6 +4,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 NATIVE_MOUNTS = ("/api/v1", "/compat/jcht/api/v1")
 
+# Where in a request's scope those who answer it put headers that go with the answer, whatever becomes of it.
+FURTHER_HEADERS = "streamgauge.headers"
+# What to do once the answer is that nothing changed.
+ON_UNCHANGED = "streamgauge.unchanged"
+
 _EXPOSED = (
     b"Retry-After",
     b"X-RateLimit-Limit",
@@ -48,13 +53,18 @@ class NativeSurface:
             await send({"type": "http.response.start", "status": 204, "headers": list(_PREFLIGHT_HEADERS)})
             await send({"type": "http.response.body"})
         else:
-            await self._app(scope, receive, _with_cors(send))
+            scope = dict(scope, **{FURTHER_HEADERS: []})
+            await self._app(scope, receive, _with(scope, send))
 
 
-def _with_cors(send: Send) -> Send:
+def _with(scope: Scope, send: Send) -> Send:
+    further: list[tuple[bytes, bytes]] = scope[FURTHER_HEADERS]
+
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), *CORS_HEADERS]
+            if message["status"] == 304 and (unchanged := scope.get(ON_UNCHANGED)) is not None:
+                unchanged()
+            message["headers"] = [*message.get("headers", ()), *CORS_HEADERS, *further]
         await send(message)
 
     return sending

@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -98,6 +99,12 @@ class Limiter:
         if standing is not None and not standing.is_admitted:
             raise limited(standing.retry_after, standing.headers)
         return standing
+
+    def give_back(self, quota: Quota, subject: str) -> None:
+        """Count a subject's last request no more."""
+        if self._is_on:
+            with suppress(WindowsBusy):  # it leaves its window by itself
+                self._windows().give_back(f"{quota} {subject}")
 
     def attempt(self, address: str | None, email: str) -> Standing | None:
         """Count an attempt to log in or to reset a password before it is judged, so that none at once slip through.

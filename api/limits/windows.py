@@ -121,6 +121,12 @@ class Windows:
             ring = self._find(subject) or self._place(subject, 0, now)
             return self._judge(subject, ring, limits, now)
 
+    def give_back(self, subject: str) -> None:
+        """Count the last admission of a subject no more; raises WindowsBusy."""
+        with self._locked():
+            if (ring := self._find(subject)) is not None and self._words[ring.place + 2]:
+                self._words[ring.place + 2] -= 1
+
     def forget(self, subject: str) -> None:
         """Begin anew with a subject; raises WindowsBusy."""
         with self._locked():

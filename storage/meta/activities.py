@@ -131,7 +131,7 @@ def list_activities(
     return ActivityPage([_recorded(row) for row in rows], total)
 
 
-def mask(address: str | None) -> str:
+def mask_address(address: str | None) -> str:
     """What is kept of an address: its first half, enough to tell home from work and not to find anybody."""
     try:
         parsed = ip_address(address or "")
