@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from pydantic import ValidationError
 
 from storage.settings import StorageSettings
 
@@ -16,6 +17,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 def load(kind: type[_Settings], data_dir: Path | None = None, **values: Any) -> _Settings:
-    """Settings from the environment; what the command line names (is not None) goes before."""
-    named = {"data_dir": data_dir} | values
-    return kind(**{name: value for name, value in named.items() if value is not None})
+    """Settings from the environment; what the command line names (is not None) goes before.
+
+    Raises BadParameter for an impossible option, ValidationError for an impossible variable.
+    """
+    named = {name: value for name, value in ({"data_dir": data_dir} | values).items() if value is not None}
+    try:
+        return kind(**named)
+    except ValidationError as error:
+        for problem in error.errors():
+            name = str(problem["loc"][0])
+            if name in named:
+                raise typer.BadParameter(problem["msg"], param_hint=f"'--{name.replace('_', '-')}'") from error
+        raise

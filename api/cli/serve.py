@@ -68,7 +68,9 @@ def api(
 def worker(
     name: Annotated[str, typer.Option(help="Name of this process in logs and in `ps`.")] = "worker-0",
     data_dir: DataDir = None,
-    metrics_port: Annotated[int | None, typer.Option(help="Port for Prometheus on a host without an API.")] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port for Prometheus on a host without an API.")
+    ] = None,
 ) -> None:
     """Run one worker in the foreground."""
     settings = resolve(load(StorageSettings, data_dir))
@@ -104,6 +106,11 @@ def api_command(name: str) -> tuple[str, ...]:
 def worker_command(name: str) -> tuple[str, ...]:
     """The command line of a worker; never imported here, since the two sides meet only in the log and the lake."""
     return (sys.executable, "-m", "processors", "--name", name)
+
+
+def adopt_command() -> tuple[str, ...]:
+    """The command line that lets the lake go on with a copy of its log; the workers' side knows logs."""
+    return (sys.executable, "-m", "processors.adopt")
 
 
 def maintain_command(name: str) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from socket import socket
 from typing import Annotated, Final
 
 import typer
@@ -17,6 +18,7 @@ from api.cli.running import Member, Running, UpLock, get_status, is_listening, w
 from api.cli.serve import api_command, command_of, environment_of, listen, maintain_command, worker_command
 from api.cli.wakeups import Wakeups
 from api.settings import ApiSettings
+from storage.settings import DataDirectory
 
 # Ranks of stopping, each with its grace: producers of work before those who finish it. Together 80 s of the 90 s.
 _API: Final = (0, 20.0)
@@ -49,9 +51,7 @@ def up(
     settings = load(ApiSettings, data_dir, host=host, port=port, root_path=root_path, api_workers=api_workers)
     is_shared = settings.lake_group_readable
     os.umask(0o027 if is_shared else 0o077)
-    directory = settings.directory.create()
-    directory.root.chmod(0o750 if is_shared else 0o700)
-    with UpLock(directory.run), closing(listen(settings.host, settings.port)) as listener:
+    with closing(_listen(settings)) as listener, _held(settings.directory, 0o750 if is_shared else 0o700) as directory:
         is_embedded = not settings.kafka_bootstrap_servers
         if is_embedded:
             embedded.fetch(load(embedded.BrokerSettings, data_dir))
@@ -74,6 +74,26 @@ def up(
                 river.supervisor.stop()
                 (directory.run / "up.json").unlink(missing_ok=True)
     announce("stopped")
+
+
+def _listen(settings: ApiSettings) -> socket:
+    """Before anything is made; where an `up` of the same directory has the port, that is what is wrong."""
+    try:
+        return listen(settings.host, settings.port)
+    except Failure:
+        if settings.directory.run.exists():
+            with UpLock(settings.directory.run):
+                raise
+        raise
+
+
+@contextmanager
+def _held(directory: DataDirectory, mode: int) -> Iterator[DataDirectory]:
+    """The data directory, made where it is missing, with nobody else on it."""
+    directory.create()
+    directory.root.chmod(mode)
+    with UpLock(directory.run):
+        yield directory
 
 
 class _Up:

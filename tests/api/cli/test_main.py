@@ -50,6 +50,11 @@ def test_help_loads_no_command() -> None:
         (("keys", "frobnicate"), "streamgauge: No such command 'frobnicate' (see --help)\n"),
         (("up", "--wings"), "streamgauge: No such option: --wings (see --help)\n"),
         (("up", "--workers", "0"), "streamgauge: Invalid value for '--workers': Input should be"),
+        (("up", "--port", "99999"), "streamgauge: Invalid value for '--port': Input should be"),
+        (("up", "--port", "http"), "streamgauge: Invalid value for '--port': Input should be"),
+        (("up", "--root-path", "gauge/"), "streamgauge: Invalid value for '--root-path': String should match"),
+        (("worker", "--metrics-port", "0"), "streamgauge: Invalid value for '--metrics-port': Input should be"),
+        (("api", "--port", "-1"), "streamgauge: Invalid value for '--port': Input should be"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(

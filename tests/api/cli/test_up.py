@@ -73,6 +73,18 @@ def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
         f"streamgauge: port {port} on 127.0.0.1 cannot be used (Address already in use);"
         " free it, or choose another with --port\n"
     )
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_taken_port_is_told_as_the_same_directory_where_that_is_why(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with preparing(tmp_path / "data"):
+            done = subprocess.run(command(tmp_path / "data", port), env=environment(), capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("streamgauge: another `streamgauge up` runs on ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_what_preparation_cannot_do_is_the_one_line_of_up(tmp_path: Path) -> None:
