@@ -116,6 +116,22 @@ class Log:
         finally:
             self._consumer.unassign()
 
+    @_asked
+    def find(self, partition: int, timestamp: int, crc: int) -> tuple[int, int] | None:
+        """(offset, timestamp) of the first record of this CRC-32 that is not older, if there is one.
+
+        A mirror keeps a record's time, or the topic gives it a later one.
+        """
+        asked = TopicPartition(self.topic, partition, timestamp)
+        [place] = self._consumer.offsets_for_times([asked], timeout=_TIMEOUT_SECONDS)
+        end = self.range(partition).end
+        if place.offset < 0:
+            return None
+        for record in self.read(partition, place.offset, end):
+            if zlib.crc32(record.value or b"") == crc:
+                return record.offset, record.timestamp
+        return None
+
     def is_assigned_elsewhere(self, group: str) -> bool:
         """Whether the members of the group hold every partition between them."""
         groups = self._admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_SECONDS)

@@ -1,14 +1,17 @@
 """`streamgauge lake`: its files and history, maintenance by hand, and whether its numbers add up."""
 
+import subprocess
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
+from api.cli.connection import resolve
 from api.cli.options import DataDir, Json, load
 from api.cli.output import Failure, say, say_json, say_table, working
 from api.cli.running import UpLock
+from api.cli.serve import adopt_command, environment_of
 from api.cli.view import view
 from storage.lake.audit import audit
 from storage.lake.place import place_at
@@ -126,6 +129,23 @@ def restore(
     with UpLock(directory.create().run), working("restoring"):
         restored = restore_events(place, directory.run, version, datetime.now(UTC))
     say(f"events stands at version {version} again, as version {restored}; the next start reads on from there")
+
+
+@lake.command(help="Go on with a copy of the log (a mirror, a moved cluster); `streamgauge up` must be stopped.")
+def adopt(
+    old: Annotated[
+        str | None, typer.Option("--from", help="The log it is a copy of, where the lake has read several.")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    settings = load(MaintenanceSettings, data_dir)
+    open_table(place_at(settings.lake_place), "events")
+    settings = resolve(settings)
+    command = (*adopt_command(), *(("--from", old) if old else ()))
+    with UpLock(settings.directory.create().run), working("comparing the logs"):
+        status = subprocess.run(command, env=environment_of(settings), check=False).returncode
+    if status:
+        raise typer.Exit(status)
 
 
 def _counts(settings: MaintenanceSettings) -> dict[TableName, int]:

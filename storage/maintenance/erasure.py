@@ -21,6 +21,7 @@ from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import DeltaError
 
 from storage.errors import Unavailable
+from storage.lake.audit import REJECTS_REMOVED
 from storage.lake.erased import as_properties, erased_of
 from storage.lake.place import Place
 from storage.lake.tables import TableName, table_uri, transactions
@@ -154,9 +155,13 @@ def _rewrite_date(
     if not holding:
         return table.version(), None
     day = min(file.date for file in holding)
-    return table.version(), rewrite(
-        table, name, [file for file in holding if file.date == day], now, resources, who, _NOTE
-    )
+    files = [file for file in holding if file.date == day]
+
+    def rejects(removed: int) -> dict[str, int]:
+        counted = (table.transaction_version(REJECTS_REMOVED) or 0) + removed
+        return {REJECTS_REMOVED: counted} if name == "dead_letters" else {}
+
+    return table.version(), rewrite(table, name, files, now, resources, who, _NOTE, rejects)
 
 
 def _delete_old(lake: Place, name: TableName, who: Condition) -> int:

@@ -14,7 +14,7 @@ from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from storage.errors import Conflict, LakeBroken
-from storage.lake.audit import REJECTS_REMOVED, REMOVED
+from storage.lake.audit import REMOVED
 from storage.lake.place import place_at
 from storage.lake.tables import TableName, transactions
 from storage.maintenance.files import TARGET_BYTES, DateFiles, LiveFile
@@ -76,8 +76,12 @@ def rewrite(
     resources: Resources,
     without: Condition,
     note: str,
+    also: Callable[[int], dict[str, int]] = lambda removed: {},
 ) -> Swapped:
-    """Rewrite files without the rows that meet a condition. Raises SwapRefused."""
+    """Rewrite files without the rows that meet a condition. Raises SwapRefused.
+
+    `also` says which other application transactions change when so many rows go.
+    """
     root, schema = place_at(table.table_uri), pa.schema(table.schema().to_arrow())
     is_sorted = all(file.origin == "sorted" for file in files)
     writer = DateFiles(root, name, schema, "sorted" if is_sorted else "merged")
@@ -85,8 +89,7 @@ def rewrite(
         rows_out = writer.write(batches)
     rows_in = sum(file.rows for file in files)
     removed = rows_in - rows_out
-    extra = {REJECTS_REMOVED: (table.transaction_version(REJECTS_REMOVED) or 0) + removed}
-    _commit_files(table, files, writer, now, removed, True, note, extra if name == "dead_letters" else None)
+    _commit_files(table, files, writer, now, removed, True, note, also(removed))
     return Swapped(len(files), len(writer.written), rows_in, rows_out)
 
 

@@ -139,6 +139,18 @@ def test_restore_is_refused_beside_a_running_up(data: Path, capfd: pytest.Captur
     assert keys(data / "lake") == offsets(0, 45)
 
 
+def test_adopt_is_refused_beside_a_running_up_and_without_a_log(
+    data: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+    assert "KAFKA_BOOTSTRAP_SERVERS" in complaint(data, capfd, "adopt")
+
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    (data / "run").mkdir()
+    with UpLock(data / "run"):
+        assert "stop it" in complaint(data, capfd, "adopt")
+
+
 def test_restore_of_what_is_not_there_says_so(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert "events has versions up to 9, not 99" in complaint(data, capfd, "restore", "99")
 
@@ -158,6 +170,7 @@ def test_restore_of_what_is_not_there_says_so(data: Path, capfd: pytest.CaptureF
         ["verify"],
         ["restore", "1"],
         ["delete-user", "x", "--project", "1"],
+        ["adopt"],
     ],
 )
 def test_without_a_lake_every_command_says_what_to_do(
