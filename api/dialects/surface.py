@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,6 +13,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import Problem
+from api.limits.limiter import Standing
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +44,10 @@ class Surface:
 
 
 class SurfaceApp:
-    """A dialect as an ASGI application, mounted at the root and under its own prefix."""
+    """A dialect as an ASGI application, mounted at the root and under its own prefix.
+
+    A route that counts its caller's requests leaves how they stand in `request.state.standing`.
+    """
 
     def __init__(self, surface: Surface) -> None:
         self.surface = surface
@@ -62,17 +67,26 @@ class SurfaceApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        scope = dict(scope, path=path.rstrip("/") or "/", root_path="")
+        state: dict[str, Any] = {}
+        scope = dict(scope, path=path.rstrip("/") or "/", root_path="", state=state)
         if scope["method"] == "OPTIONS":
             preflight = self.surface.preflight(scope["path"])
-            await send({"type": "http.response.start", "status": 204, "headers": list(preflight)})
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": 204,
+                    "headers": list(preflight),
+                }
+            )
             await send({"type": "http.response.body"})
             return
         cors = self.surface.cors(scope["path"])
 
         async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start" and cors:
-                message["headers"] = [*message.get("headers", ()), *cors]
+            if message["type"] == "http.response.start":
+                standing: Standing | None = state.get("standing")
+                limits = () if standing is None else standing.headers
+                message["headers"] = [*message.get("headers", ()), *cors, *limits]
             await send(message)
 
         try:
@@ -80,7 +94,9 @@ class SurfaceApp:
         except Exception:  # answered by _on_error already; the server would log it again and drop the connection
             logger.exception("request failed", extra={"path": scope["path"]})
 
-    def _answer(self, request: Request, status: int, message: str | None, headers: Headers) -> Response:
+    def _answer(
+        self, request: Request, status: int, message: str | None, headers: Headers
+    ) -> Response:
         body = self.surface.error(request.url.path, status, message)
         response = Response(body, status, media_type="application/json")
         response.raw_headers.extend(headers)
@@ -93,12 +109,19 @@ class SurfaceApp:
     async def _on_problem(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
         # What the core says of a request's parameters is worth telling; all else has the dialect's own words.
-        return self._answer(request, error.status, error.message if error.status == 400 else None, error.headers)
+        return self._answer(
+            request,
+            error.status,
+            error.message if error.status == 400 else None,
+            error.headers,
+        )
 
     async def _on_http(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         named = (error.headers or {}).items()
-        headers = tuple((name.lower().encode(), value.encode()) for name, value in named)
+        headers = tuple(
+            (name.lower().encode(), value.encode()) for name, value in named
+        )
         return self._answer(request, error.status_code, None, headers)
 
     async def _on_error(self, request: Request, _: Exception) -> Response:

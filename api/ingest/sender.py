@@ -25,16 +25,23 @@ class Sender:
         """The day's hash of a visitor whose browser sent this; None where no browser did. Raises Problem 503."""
         if b"origin" not in headers:
             return None
+        return self.visitor_of(project, self.address(scope), headers.get(b"user-agent", b"").decode("latin-1"))
+
+    def visitor_of(self, project: int, address: str | None, agent: str) -> str:
+        """The day's hash of whoever has this address and agent. Raises Problem 503."""
         try:
             salt = self._salts.salt(datetime.now(UTC))
         except Unavailable as error:
             raise unavailable("The visitor's salt cannot be read now; send the request again") from error
-        agent = headers.get(b"user-agent", b"").decode("latin-1")
-        return visitor_hash(salt, project, self.address(scope), agent)
+        return visitor_hash(salt, project, address, agent)
 
     def country(self, scope: Scope) -> str | None:
         """ISO 3166 alpha-2, where a country file is configured and knows the address."""
-        return self._countries.code(self.address(scope)) if self._countries is not None else None
+        return self.country_of(self.address(scope))
+
+    def country_of(self, address: str | None) -> str | None:
+        """The same of an address that a server forwards."""
+        return self._countries.code(address) if self._countries is not None else None
 
     def address(self, scope: Scope) -> str | None:
         """Where a request comes from; to be hashed, masked or counted by, and never kept."""

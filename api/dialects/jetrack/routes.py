@@ -17,6 +17,7 @@ from api.dialects.jetrack.parameters import read_range
 from api.dialects.requests import blocking, clamped, either_header, now
 from api.dialects.surface import Surface
 from api.errors import forbidden, not_found
+from api.limits.limiter import Quota, subject_of
 from api.services import Services
 from schemas.figures import BreakdownQuestion, OverviewQuestion
 from schemas.instants import format_millis, to_millis
@@ -64,11 +65,16 @@ class _Routes:
             "/websites/{id}/stats/realtime": self._realtime,
             "/websites/{id}/stats/{list}": self._list,
         }
-        return [Route(f"/api/v1{path}", self._for_key(handler), methods=["GET"]) for path, handler in handlers.items()]
+        return [
+            Route(f"/api/v1{path}", self._for_key(handler), methods=["GET"])
+            for path, handler in handlers.items()
+        ]
 
     def _for_key(self, handler: _Handler) -> Callable[[Request], Awaitable[Response]]:
         async def handle(request: Request) -> Response:
-            return await handler(request, await either_header(self._held.keys, request, Dialect.JETRACK))
+            return await handler(
+                request, await either_header(self._held.keys, request, Dialect.JETRACK)
+            )
 
         return handle
 
@@ -83,7 +89,9 @@ class _Routes:
                 "firstName": found.first_name,
                 "lastName": found.last_name,
                 "picture": found.picture,
-                "emailVerifiedAt": None if found.email_verified_at is None else _instant(found.email_verified_at),
+                "emailVerifiedAt": None
+                if found.email_verified_at is None
+                else _instant(found.email_verified_at),
                 "createdAt": _instant(found.created_at),
             }
         )
@@ -105,12 +113,21 @@ class _Routes:
         projects = await blocking(list_projects, self._held.database, key.account_id)
         used = 0
         for project in projects:
-            answered = await self._held.analytics.ask(OverviewQuestion(Selection(project.id, month)))
+            answered = await self._held.analytics.ask(
+                OverviewQuestion(Selection(project.id, month))
+            )
             used += answered.answer.total.pageviews
         return enveloped(
             {
-                "currentPeriod": {"start": _instant(month.start), "end": _instant(month.end)},
-                "pageviews": {"used": used, "limit": None, "percentage": usage_percentage(used, None)},
+                "currentPeriod": {
+                    "start": _instant(month.start),
+                    "end": _instant(month.end),
+                },
+                "pageviews": {
+                    "used": used,
+                    "limit": None,
+                    "percentage": usage_percentage(used, None),
+                },
                 "websites": {"used": len(projects), "limit": None},
             }
         )
@@ -124,7 +141,9 @@ class _Routes:
 
     async def _main(self, request: Request, key: Key) -> Response:
         _, selection = await self._selected(request, key)
-        total = (await self._held.analytics.ask(OverviewQuestion(selection))).answer.total
+        total = (
+            await self._held.analytics.ask(OverviewQuestion(selection))
+        ).answer.total
         return enveloped(
             {
                 "uniqueVisitors": total.visitors,
@@ -137,10 +156,16 @@ class _Routes:
     async def _timeseries(self, request: Request, key: Key) -> Response:
         project, selection = await self._selected(request, key)
         days = tuple(buckets(selection.span, Interval.DAY, ZoneInfo(project.timezone)))
-        series = (await self._held.analytics.ask(OverviewQuestion(selection, days))).answer.series
+        series = (
+            await self._held.analytics.ask(OverviewQuestion(selection, days))
+        ).answer.series
         return enveloped(
             [
-                {"date": day.label, "uniqueVisitors": figures.visitors, "totalPageviews": figures.pageviews}
+                {
+                    "date": day.label,
+                    "uniqueVisitors": figures.visitors,
+                    "totalPageviews": figures.pageviews,
+                }
                 for day, figures in zip(days, series, strict=True)
             ]
         )
@@ -150,8 +175,21 @@ class _Routes:
         if (dimension := _LISTS.get(request.path_params["list"])) is None:
             raise not_found()
         limit = clamped(request.query_params.get("limit"), 100, _MOST_ROWS)
-        rows = (await self._held.analytics.ask(BreakdownQuestion(selection, dimension, limit=limit))).answer.rows
-        return enveloped([{"name": row.value, "visitors": row.visitors, "pageviews": row.pageviews} for row in rows])
+        rows = (
+            await self._held.analytics.ask(
+                BreakdownQuestion(selection, dimension, limit=limit)
+            )
+        ).answer.rows
+        return enveloped(
+            [
+                {
+                    "name": row.value,
+                    "visitors": row.visitors,
+                    "pageviews": row.pageviews,
+                }
+                for row in rows
+            ]
+        )
 
     async def _realtime(self, request: Request, key: Key) -> Response:
         project = await self._project(request, key)
@@ -159,16 +197,24 @@ class _Routes:
         return enveloped({"activeVisitors": figures.active_users["30s"]})
 
     async def _project(self, request: Request, key: Key) -> Project:
-        project = await blocking(find_project, self._held.database, "website_id", request.path_params["id"])
+        project = await blocking(
+            find_project, self._held.database, "website_id", request.path_params["id"]
+        )
         if project is None:
             raise not_found()
-        if project.account_id != key.account_id or key.project_id not in (None, project.id):
+        if project.account_id != key.account_id or key.project_id not in (
+            None,
+            project.id,
+        ):
             raise forbidden()
         return project
 
     async def _selected(self, request: Request, key: Key) -> tuple[Project, Selection]:
         project = await self._project(request, key)
-        return project, Selection(project.id, read_range(request.query_params, ZoneInfo(project.timezone), now()))
+        return project, Selection(
+            project.id,
+            read_range(request.query_params, ZoneInfo(project.timezone), now()),
+        )
 
 
 def usage_percentage(used: int, limit: int | None) -> float:
@@ -197,4 +243,6 @@ def _month(at: datetime) -> TimeRange:
 
 def _uuid_of(user_id: str) -> str:
     # Jetrack's ids of accounts are UUIDs; ours is made one, always the same.
-    return str(uuid.UUID(bytes=hashlib.sha256(user_id.encode()).digest()[:16], version=4))
+    return str(
+        uuid.UUID(bytes=hashlib.sha256(user_id.encode()).digest()[:16], version=4)
+    )

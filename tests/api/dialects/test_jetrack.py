@@ -165,3 +165,13 @@ def test_an_old_key_dies_at_once(world: World) -> None:
     assert _get(world, "/account", key=new.secret).status_code == 200
     revoke_key(database, account, new.secret, datetime.now(UTC))
     assert _error(_get(world, "/account", key=new.secret))[0] == 401
+
+
+def test_too_many_requests_of_one_key(world: World) -> None:
+    other = world.another("lim@example.org", "Lim", "lim.example")
+    answers = [_get(world, "/account", key=other.secrets["jetrack"]) for _ in range(601)]
+    assert answers[599].status_code == 200
+    assert answers[599].headers["x-ratelimit-remaining"] == "0"
+    assert _error(answers[600]) == (429, "Too many requests")
+    assert int(answers[600].headers["retry-after"]) >= 1
+    assert _get(world, "/account").status_code == 200

@@ -1,0 +1,1 @@
+"""Ovyxa: statistics of a site, and the events of its servers."""
