@@ -107,3 +107,5 @@ class Key:
     # Limits of its own, the key's before the account's, as `requests/seconds` lists; else its surface's hold.
     rate_limit: str | None = None
     plan: str = "free"
+    # The source it is the write key of: what it sends is from there, whatever an event says.
+    source: str | None = None

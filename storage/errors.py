@@ -6,6 +6,7 @@ StorageError
 ├── Refused             the caller may not (wrong password, scope, project)
 ├── Gone                it existed, and is not kept any more
 ├── Unavailable         try again later: a dependency is down or the queue is full
+├── SecretUnreadable    a sealed secret does not open: its key is gone, or it lies in another row
 ├── LakeUnreadable      a read failed: nothing is known, try again on a fresh version
 ├── LakeBroken          the lake needs a person: schema, protocol, missing table
 └── BrokerFailed        the embedded broker did not come up; the message says what to do
@@ -34,6 +35,10 @@ class Gone(StorageError):
 
 class Unavailable(StorageError):
     """A dependency is down or busy; the same call may succeed later."""
+
+
+class SecretUnreadable(StorageError):
+    """A sealed secret does not open."""
 
 
 class LakeUnreadable(StorageError):

@@ -46,6 +46,10 @@ class DataDirectory:
         return self.run / "broker.json"
 
     @property
+    def secret_key(self) -> Path:
+        return self.root / "secret.key"
+
+    @property
     def key_revision(self) -> Path:
         return self.run / "keys.rev"
 

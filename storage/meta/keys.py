@@ -36,6 +36,8 @@ class KeySpec:
     expires_at: datetime | None = None
     # Limits of its own, as `requests/seconds` lists; without them those of the account or the surface hold.
     rate_limit: str | None = None
+    # The source whose write key it is.
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def create_keys(metadata: Metadata, specs: Sequence[KeySpec], now: datetime, by:
     Raises NotFound when a project is not the account's, ValueError for an impossible expiry, name or limit.
     """
     with metadata.write() as connection:
-        made = [_insert(connection, spec, now) for spec in specs]
+        made = [insert_key(connection, spec, now) for spec in specs]
         for new in made:
             _note(connection, new.record, "api_key.created", by, now)
     metadata.key_revision.bump()
@@ -171,8 +173,9 @@ def regenerate_key(
             name=old.name,
             expires_at=old.expires_at,
             rate_limit=old.rate_limit,
+            source=old.key.source,
         )
-        made = _insert(connection, spec, now)
+        made = insert_key(connection, spec, now)
         _note(connection, made.record, "api_key.rotated", by, now, {"replaced": old.key.id})
     metadata.key_revision.bump()
     return made
@@ -241,7 +244,8 @@ def _note(
     record(connection, Activity(key.account_id, action, "api_key", key.id, made.name, key.project_id, told), by, now)
 
 
-def _insert(connection: Connection, spec: KeySpec, now: datetime) -> NewKey:
+def insert_key(connection: Connection, spec: KeySpec, now: datetime) -> NewKey:
+    """Mint in a transaction of the caller's, who bumps the key revision after it; raises as `create_keys`."""
     _check(spec.name, spec.expires_at, spec.rate_limit, now)
     if spec.project_id is not None:
         owned = (projects.c.id == spec.project_id) & (projects.c.account_id == spec.account_id)
@@ -261,6 +265,7 @@ def _insert(connection: Connection, spec: KeySpec, now: datetime) -> NewKey:
         "created_at": now,
         "expires_at": spec.expires_at,
         "rate_limit": spec.rate_limit,
+        "source": spec.source,
     }
     return NewKey(secret, _record(connection.execute(keys.insert().values(row).returning(keys)).one()))
 
@@ -303,6 +308,7 @@ def _record(row: Row[Any], plan: str = "free", account_limit: str | None = None)
         project_id=row.project_id,
         rate_limit=row.rate_limit or account_limit,
         plan=plan,
+        source=row.source,
     )
     return KeyRecord(
         key=key,

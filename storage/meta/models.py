@@ -119,6 +119,28 @@ keys = Table(
     Column("expires_at", Instant()),
     Column("revoked_at", Instant()),
     Column("rate_limit", String(64)),
+    Column("source", String(24)),
+)
+
+# Everything a project keeps beside its events, one row each: what it is, and as JSON what it says. What must stay
+# secret is sealed; what is shown by a secret link is found by the link's hash.
+kept = Table(
+    "kept",
+    tables,
+    Column("number", _ROW_ID, primary_key=True),
+    Column("id", String(24), nullable=False, unique=True),
+    Column("project_id", ForeignKey("projects.id"), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("parent_id", String(24), index=True),
+    Column("body", Text, nullable=False),
+    Column("sealed", LargeBinary),
+    Column("digest", LargeBinary(32), unique=True),
+    Column("created_by", ForeignKey("accounts.id")),
+    Column("created_at", Instant(), nullable=False),
+    Column("updated_at", Instant(), nullable=False),
+    Column("deleted_at", Instant()),
+    Index("ix_kept_project_id", "project_id", "kind"),
+    sqlite_autoincrement=True,
 )
 
 logins = Table(

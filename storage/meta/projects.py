@@ -13,6 +13,7 @@ from schemas.projects import NO_SETTINGS, Project, ProjectSettings
 from storage.errors import Conflict, NotFound
 from storage.meta.activities import COMMAND_LINE, Activity, Actor, record
 from storage.meta.engine import Metadata
+from storage.meta.kept import forget, furnish
 from storage.meta.models import accounts, invitations, keys, projects
 from storage.meta.secrets import new_id
 
@@ -160,7 +161,7 @@ def projects_to_purge(metadata: Metadata, now: datetime) -> list[int]:
 
 
 def finish_purge(metadata: Metadata, project_id: int, now: datetime) -> None:
-    """Forget a project whose rows have left the lake: its names, keys and invitations; safe to repeat.
+    """Forget a project whose rows have left the lake: its names, keys, invitations and all it kept; safe to repeat.
 
     The row stays, so that its number is never given to another.
     """
@@ -174,6 +175,7 @@ def finish_purge(metadata: Metadata, project_id: int, now: datetime) -> None:
         connection.execute(keys.update().where(live).values(revoked_at=now))
         open_ = (invitations.c.project_id == project_id) & invitations.c.accepted_at.is_(None)
         connection.execute(invitations.update().where(open_, invitations.c.ended_at.is_(None)).values(ended_at=now))
+        forget(connection, project_id)
         _record(connection, row, "site.purged", COMMAND_LINE, now)
     metadata.key_revision.bump()
 
@@ -292,6 +294,7 @@ def _insert(connection: Connection, account_id: int, values: dict[str, Any], by:
     }
     made = connection.execute(projects.insert().values(row).returning(projects)).one()
     _record(connection, made, "site.created", by, now)
+    furnish(connection, made.id, now)
     return project_of(made)
 
 

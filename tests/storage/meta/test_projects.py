@@ -8,7 +8,7 @@ from sqlalchemy import delete
 
 from storage.errors import NotFound
 from storage.meta.engine import Metadata
-from storage.meta.models import projects
+from storage.meta.models import kept, projects
 from storage.meta.projects import ensure_project, known_project_ids, list_projects, project
 from tests.storage.meta.conftest import NOW, add_account
 
@@ -49,6 +49,7 @@ def test_without_a_domain_the_name_stands_for_it(metadata: Metadata, account_id:
 def test_number_of_a_deleted_project_is_never_given_again(metadata: Metadata, account_id: int) -> None:
     deleted = ensure_project(metadata, account_id, "Old", None, NOW)
     with metadata.write() as connection:
+        connection.execute(delete(kept).where(kept.c.project_id == deleted.id))
         connection.execute(delete(projects).where(projects.c.id == deleted.id))
 
     assert ensure_project(metadata, account_id, "New", None, NOW).id > deleted.id
