@@ -52,18 +52,12 @@ def stats_owner(scope: Scope) -> str:
     """Who answers `/api/stats` at the root, the one path that two products have."""
     if scope["method"] not in ("GET", "HEAD"):
         return "zta"
-    authorization = next(
-        (value for name, value in scope["headers"] if name == b"authorization"), b""
-    )
+    authorization = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
     if authorization[:7].lower() == b"bearer ":
         token = authorization[7:].strip()
         if token.startswith(b"zta_") or token.count(b".") == 2:
             return "zta"
-    return (
-        "zta"
-        if "siteId" in parse_qs(scope["query_string"].decode("latin-1"), True)
-        else "cohorly"
-    )
+    return "zta" if "siteId" in parse_qs(scope["query_string"].decode("latin-1"), True) else "cohorly"
 
 
 def _is_below(path: str, roots: tuple[str, ...]) -> bool:
@@ -73,9 +67,7 @@ def _is_below(path: str, roots: tuple[str, ...]) -> bool:
 class Mounts:
     """Hands each request to the dialect that owns its path, and everything else to the native application."""
 
-    def __init__(
-        self, native: ASGIApp, surfaces: Mapping[str, SurfaceApp], root_path: str = ""
-    ) -> None:
+    def __init__(self, native: ASGIApp, surfaces: Mapping[str, SurfaceApp], root_path: str = "") -> None:
         self._app = native
         self._surfaces = surfaces
         self._root = root_path
@@ -95,7 +87,5 @@ class Mounts:
             surface = self._surfaces.get(name)
             return None if surface is None else (surface, f"{slash}{rest}" or "/")
         bare = path.rstrip("/")
-        surface = self._surfaces.get(
-            stats_owner(scope) if bare == _SHARED else owner(bare) or ""
-        )
+        surface = self._surfaces.get(stats_owner(scope) if bare == _SHARED else owner(bare) or "")
         return None if surface is None else (surface, path)

@@ -31,9 +31,7 @@ async def blocking(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
     try:
         return await asyncio.to_thread(work, *args, **kwargs)
     except Unavailable as error:
-        raise unavailable(
-            f"The database does not answer now; send the request again: {error}"
-        ) from error
+        raise unavailable(f"The database does not answer now; send the request again: {error}") from error
 
 
 def headers_of(request: Request) -> dict[bytes, bytes]:
@@ -44,9 +42,7 @@ def headers_of(request: Request) -> dict[bytes, bytes]:
 def bearer(request: Request) -> bytes | None:
     """The secret of `Authorization: Bearer`."""
     value = request.headers.get("authorization", "")
-    return (
-        value[7:].strip().encode("latin-1") if value[:7].lower() == "bearer " else None
-    )
+    return value[7:].strip().encode("latin-1") if value[:7].lower() == "bearer " else None
 
 
 async def either_header(keys: KeyResolver, request: Request, dialect: Dialect) -> Key:
@@ -56,9 +52,7 @@ async def either_header(keys: KeyResolver, request: Request, dialect: Dialect) -
 
 async def body_of(request: Request, most: int) -> bytes:
     """The body without its content coding; raises Problem 400, 413 or 415."""
-    return (
-        await read_body(request.receive, headers_of(request), most, _BODY_SECONDS)
-    ).content
+    return (await read_body(request.receive, headers_of(request), most, _BODY_SECONDS)).content
 
 
 async def json_of(request: Request, most: int) -> Any:
@@ -84,11 +78,7 @@ def clamped(text: str | None, default: int, most: int, least: int = 1) -> int:
 def actor(held: Services, request: Request, key: Key | None = None) -> Actor:
     """Who changes something, for the log of changes."""
     masked = mask_address(held.sender.address(request.scope))
-    account, key_id = (
-        (None, None)
-        if key is None
-        else (key.account_id, key.id if key.kind == "key" else None)
-    )
+    account, key_id = (None, None) if key is None else (key.account_id, key.id if key.kind == "key" else None)
     return Actor(account, key_id, masked, request.headers.get("user-agent", ""))
 
 
@@ -106,7 +96,5 @@ async def log_in(
     found = await blocking(check_password, held.database, email, password)
     held.limiter.succeeded(address, email)
     by = replace(actor(held, request), account_id=found.id)
-    login = await blocking(
-        open_login, held.database, found.id, surface, by, datetime.now(UTC)
-    )
+    login = await blocking(open_login, held.database, found.id, surface, by, datetime.now(UTC))
     return found, held.tokens.issue(login, found.user_id), login.expires_at

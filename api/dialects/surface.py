@@ -94,9 +94,7 @@ class SurfaceApp:
         except Exception:  # answered by _on_error already; the server would log it again and drop the connection
             logger.exception("request failed", extra={"path": scope["path"]})
 
-    def _answer(
-        self, request: Request, status: int, message: str | None, headers: Headers
-    ) -> Response:
+    def _answer(self, request: Request, status: int, message: str | None, headers: Headers) -> Response:
         body = self.surface.error(request.url.path, status, message)
         response = Response(body, status, media_type="application/json")
         response.raw_headers.extend(headers)
@@ -119,9 +117,7 @@ class SurfaceApp:
     async def _on_http(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         named = (error.headers or {}).items()
-        headers = tuple(
-            (name.lower().encode(), value.encode()) for name, value in named
-        )
+        headers = tuple((name.lower().encode(), value.encode()) for name, value in named)
         return self._answer(request, error.status_code, None, headers)
 
     async def _on_error(self, request: Request, _: Exception) -> Response:

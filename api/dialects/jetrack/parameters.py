@@ -15,9 +15,7 @@ def read_range(query: QueryParams, zone: ZoneInfo, now: datetime) -> TimeRange:
     """The days asked for, by default the last 30 with today; raises InvalidParameters."""
     wrong: list[str] = []
     until = _day(query.get("to"), "to", wrong) or now.astimezone(zone).date()
-    since = _day(query.get("from"), "from", wrong) or until - timedelta(
-        days=_DEFAULT_DAYS - 1
-    )
+    since = _day(query.get("from"), "from", wrong) or until - timedelta(days=_DEFAULT_DAYS - 1)
     if not wrong and since > until:
         wrong.append("from must not be after to")
     if wrong:

@@ -65,16 +65,13 @@ class _Routes:
             "/websites/{id}/stats/realtime": self._realtime,
             "/websites/{id}/stats/{list}": self._list,
         }
-        return [
-            Route(f"/api/v1{path}", self._for_key(handler), methods=["GET"])
-            for path, handler in handlers.items()
-        ]
+        return [Route(f"/api/v1{path}", self._for_key(handler), methods=["GET"]) for path, handler in handlers.items()]
 
     def _for_key(self, handler: _Handler) -> Callable[[Request], Awaitable[Response]]:
         async def handle(request: Request) -> Response:
-            return await handler(
-                request, await either_header(self._held.keys, request, Dialect.JETRACK)
-            )
+            key = await either_header(self._held.keys, request, Dialect.JETRACK)
+            request.state.standing = self._held.limiter.admit(Quota.JETRACK, subject_of(key), key.rate_limit)
+            return await handler(request, key)
 
         return handle
 
@@ -89,9 +86,7 @@ class _Routes:
                 "firstName": found.first_name,
                 "lastName": found.last_name,
                 "picture": found.picture,
-                "emailVerifiedAt": None
-                if found.email_verified_at is None
-                else _instant(found.email_verified_at),
+                "emailVerifiedAt": None if found.email_verified_at is None else _instant(found.email_verified_at),
                 "createdAt": _instant(found.created_at),
             }
         )
@@ -113,9 +108,7 @@ class _Routes:
         projects = await blocking(list_projects, self._held.database, key.account_id)
         used = 0
         for project in projects:
-            answered = await self._held.analytics.ask(
-                OverviewQuestion(Selection(project.id, month))
-            )
+            answered = await self._held.analytics.ask(OverviewQuestion(Selection(project.id, month)))
             used += answered.answer.total.pageviews
         return enveloped(
             {
@@ -141,9 +134,7 @@ class _Routes:
 
     async def _main(self, request: Request, key: Key) -> Response:
         _, selection = await self._selected(request, key)
-        total = (
-            await self._held.analytics.ask(OverviewQuestion(selection))
-        ).answer.total
+        total = (await self._held.analytics.ask(OverviewQuestion(selection))).answer.total
         return enveloped(
             {
                 "uniqueVisitors": total.visitors,
@@ -156,9 +147,7 @@ class _Routes:
     async def _timeseries(self, request: Request, key: Key) -> Response:
         project, selection = await self._selected(request, key)
         days = tuple(buckets(selection.span, Interval.DAY, ZoneInfo(project.timezone)))
-        series = (
-            await self._held.analytics.ask(OverviewQuestion(selection, days))
-        ).answer.series
+        series = (await self._held.analytics.ask(OverviewQuestion(selection, days))).answer.series
         return enveloped(
             [
                 {
@@ -175,11 +164,7 @@ class _Routes:
         if (dimension := _LISTS.get(request.path_params["list"])) is None:
             raise not_found()
         limit = clamped(request.query_params.get("limit"), 100, _MOST_ROWS)
-        rows = (
-            await self._held.analytics.ask(
-                BreakdownQuestion(selection, dimension, limit=limit)
-            )
-        ).answer.rows
+        rows = (await self._held.analytics.ask(BreakdownQuestion(selection, dimension, limit=limit))).answer.rows
         return enveloped(
             [
                 {
@@ -197,9 +182,7 @@ class _Routes:
         return enveloped({"activeVisitors": figures.active_users["30s"]})
 
     async def _project(self, request: Request, key: Key) -> Project:
-        project = await blocking(
-            find_project, self._held.database, "website_id", request.path_params["id"]
-        )
+        project = await blocking(find_project, self._held.database, "website_id", request.path_params["id"])
         if project is None:
             raise not_found()
         if project.account_id != key.account_id or key.project_id not in (
@@ -243,6 +226,4 @@ def _month(at: datetime) -> TimeRange:
 
 def _uuid_of(user_id: str) -> str:
     # Jetrack's ids of accounts are UUIDs; ours is made one, always the same.
-    return str(
-        uuid.UUID(bytes=hashlib.sha256(user_id.encode()).digest()[:16], version=4)
-    )
+    return str(uuid.UUID(bytes=hashlib.sha256(user_id.encode()).digest()[:16], version=4))

@@ -17,9 +17,7 @@ async def authenticated(held: Services, request: Request) -> Key:
     """The key or login of a request, counted against its account's tier; raises Problem 401 or 429."""
     key = await authenticate(held.keys, bearer(request), Dialect.OVYXA)
     tier = _TIERS.get(key.plan, Quota.OVYXA_PRO)
-    request.state.standing = held.limiter.admit(
-        tier, f"account {key.account_id}", key.rate_limit
-    )
+    request.state.standing = held.limiter.admit(tier, f"account {key.account_id}", key.rate_limit)
     return key
 
 

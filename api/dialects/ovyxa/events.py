@@ -45,9 +45,7 @@ class Events:
             raise missing("name", "field")
         return await self._accept(request, project, body, name)
 
-    async def _read(
-        self, request: Request, *required: str
-    ) -> tuple[Project, dict[str, Any]]:
+    async def _read(self, request: Request, *required: str) -> tuple[Project, dict[str, Any]]:
         key = await authenticated(self._held, request)
         body = await json_of(request, _BODY_BYTES)
         if not isinstance(body, dict):
@@ -60,9 +58,7 @@ class Events:
                 raise missing(name, "field")
         return await site_of(self._held, key, body["site_id"]), body
 
-    async def _accept(
-        self, request: Request, project: Project, body: dict[str, Any], name: str
-    ) -> Response:
+    async def _accept(self, request: Request, project: Project, body: dict[str, Any], name: str) -> Response:
         properties = body.get("properties", body.get("props"))
         if not isinstance(properties, dict | None):
             raise invalid("properties", "field")

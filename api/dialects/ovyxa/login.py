@@ -32,15 +32,10 @@ class Login:
             if not isinstance(body[name], str):
                 raise invalid(name, "field")
         try:
-            account, token, expires = await log_in(
-                self._held, request, body["email"], body["password"], Dialect.OVYXA
-            )
+            account, token, expires = await log_in(self._held, request, body["email"], body["password"], Dialect.OVYXA)
         except Refused as error:
             raise Failure(401, "Invalid email or password") from error
-        name = (
-            " ".join(part for part in (account.first_name, account.last_name) if part)
-            or account.email
-        )
+        name = " ".join(part for part in (account.first_name, account.last_name) if part) or account.email
         return bare(
             {
                 "token": token,

@@ -17,10 +17,7 @@ def surface(held: Services) -> Surface:
         Route("/api/v1/auth/login", login.login, methods=["POST"]),
         Route("/api/v1/events/pageview", events.pageview, methods=["POST"]),
         # At the root `/api/v1/events` is the native surface's; only the strict prefix leads here.
-        *(
-            Route(f"/api/v1/events{path}", events.custom, methods=["POST"])
-            for path in ("/custom", "/event", "")
-        ),
+        *(Route(f"/api/v1/events{path}", events.custom, methods=["POST"]) for path in ("/custom", "/event", "")),
         *Statistics(held).routes(),
     ]
     return Surface("ovyxa", routes, error_body, cors, preflight)

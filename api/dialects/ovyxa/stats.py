@@ -64,10 +64,7 @@ class Statistics:
         }
         for path, (dimension, name) in _BREAKDOWNS.items():
             handlers[path] = self._breakdown(dimension, name)
-        return [
-            Route(f"/api/v1/stats/{path}", handler, methods=["GET"])
-            for path, handler in handlers.items()
-        ]
+        return [Route(f"/api/v1/stats/{path}", handler, methods=["GET"]) for path, handler in handlers.items()]
 
     async def _overview(self, request: Request) -> Response:
         project, period, filters = await self._read(request)
@@ -80,9 +77,7 @@ class Statistics:
             limit = clamped(request.query_params.get("limit"), 10, _MOST_ROWS)
             page = clamped(request.query_params.get("page"), 1, _MOST_PAGES)
             selection = Selection(project.id, period.span, filters)
-            question = BreakdownQuestion(
-                selection, dimension, limit=limit, offset=(page - 1) * limit
-            )
+            question = BreakdownQuestion(selection, dimension, limit=limit, offset=(page - 1) * limit)
             answered = await self._held.analytics.ask(question)
             data, bots, headers = await self._data(project, period, filters)
             results = [_result(row, name) for row in answered.answer.rows]
@@ -95,9 +90,7 @@ class Statistics:
         if not (reference := request.query_params.get("site_id")):
             raise missing("site_id")
         project = await site_of(self._held, key, reference)
-        figures = self._held.live.figures(
-            project.id, time.time_ns() // 1_000_000, _MINUTES
-        )
+        figures = self._held.live.figures(project.id, time.time_ns() // 1_000_000, _MINUTES)
         zone = ZoneInfo(project.timezone)
         data = {
             "metrics": {
@@ -133,9 +126,7 @@ class Statistics:
         self, project: Project, period: Period, filters: Filter
     ) -> tuple[dict[str, Any], int, dict[str, str]]:
         selection = Selection(project.id, period.span, filters)
-        answered = await self._held.analytics.ask(
-            OverviewQuestion(selection, period.buckets)
-        )
+        answered = await self._held.analytics.ask(OverviewQuestion(selection, period.buckets))
         answer = answered.answer
         data: dict[str, Any] = {
             "metrics": metrics_of(answer.total),
@@ -150,31 +141,22 @@ class Statistics:
             ],
         }
         if period.is_compared:
-            data["comparison"] = await self._comparison(
-                selection, period, data["metrics"]
-            )
+            data["comparison"] = await self._comparison(selection, period, data["metrics"])
         return (
             data,
             answer.bots,
             made(str(answer.accuracy), period.timezone, answered.watermark),
         )
 
-    async def _comparison(
-        self, selection: Selection, period: Period, metrics: dict[str, float]
-    ) -> dict[str, Any]:
+    async def _comparison(self, selection: Selection, period: Period, metrics: dict[str, float]) -> dict[str, Any]:
         since, until, span = period.before
-        answered = await self._held.analytics.ask(
-            OverviewQuestion(replace(selection, span=span))
-        )
+        answered = await self._held.analytics.ask(OverviewQuestion(replace(selection, span=span)))
         before = metrics_of(answered.answer.total)
         return {
             "date_from": since.isoformat(),
             "date_to": until.isoformat(),
             "metrics": before,
-            "change": {
-                name: change_percent(before[name], value)
-                for name, value in metrics.items()
-            },
+            "change": {name: change_percent(before[name], value) for name, value in metrics.items()},
         }
 
 
