@@ -39,8 +39,9 @@ from api.log.coalescer import Budget
 from api.log.disk import is_embedded, watch_disk
 from api.log.live import LiveReader
 from api.log.producer import MESSAGE_TIMEOUT_SECONDS, KafkaProducer, LogProducer
+from api.mail import Mailer
 from api.middleware import NATIVE_MOUNTS, NativeSurface
-from api.routes import breakdowns, events, metrics, overview
+from api.routes import breakdowns, events, metrics, names, overview, people, queries, sessions
 from api.routes.realtime import RealtimeLane
 from api.services import Services
 from api.settings import ApiSettings
@@ -108,6 +109,7 @@ def assemble(
         analytics=analytics,
         tokens=tokens,
         limiter=Limiter(settings, settings.directory.limits),
+        mailer=Mailer(settings.smtp_url, settings.mail_from),
         live_source=live_source,
         recent=RecentEvents(analytics.newest),
     )
@@ -120,6 +122,8 @@ def create_app(settings: ApiSettings, services: Services | None = None) -> ASGIA
         title="Streamgauge",
         version=version("streamgauge"),
         redirect_slashes=False,
+        docs_url=None,  # FastAPI's own pages load their scripts from the internet
+        redoc_url=None,
         lifespan=partial(_lifespan, held),
     )
     app.state.services = held
@@ -134,6 +138,7 @@ def create_app(settings: ApiSettings, services: Services | None = None) -> ASGIA
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(Exception, _on_error)
     openapi.complete(app)
+    openapi.serve_page(app)
     surfaces = Mounts(NativeSurface(app, settings.root_path), dialects(held), settings.root_path)
     inner = RealtimeLane(
         surfaces, held.live, held.recent, held.keys, held.find_project, held.stopping, settings.root_path
@@ -155,10 +160,14 @@ def _native_routers(held: Services) -> list[APIRouter]:
     """The routes of the native surface, which are mounted at each of its prefixes."""
     access = Access(held.keys, held.find_project, limiter=held.limiter)
     return [
+        names.create_router(held.analytics, access),  # before the events, whose ids are any path
         events.create_router(held.analytics, access),
         metrics.create_router(held.analytics, access),
         overview.create_router(held.analytics, access),
         breakdowns.create_router(held.analytics, access),
+        queries.create_router(held.analytics, access),
+        sessions.create_router(held.analytics, access),
+        people.create_router(held.analytics, access),
     ]
 
 

@@ -18,6 +18,7 @@ from api.live.consumer import LiveSource
 from api.live.recent import RecentEvents
 from api.live.view import LiveView
 from api.log.producer import LogProducer
+from api.mail import Mailer
 from api.settings import ApiSettings
 from storage.meta.engine import Metadata
 from storage.meta.tokens import Tokens
@@ -43,6 +44,7 @@ class Services:
     analytics: Analytics
     tokens: Tokens
     limiter: Limiter
+    mailer: Mailer
     live_source: LiveSource | None = None
     recent: RecentEvents | None = None
     readiness: Readiness = field(default_factory=Readiness)

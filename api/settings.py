@@ -92,6 +92,10 @@ class ApiSettings(EventLimitSettings):
     )
     mail_from: str = Field("streamgauge@localhost", description="Sender of the mails.")
 
+    def link(self, path: str) -> str:
+        """An address for mails. Never made from a request: who sends it would choose where the secret goes."""
+        return (self.public_url or f"http://{self.host}:{self.port}{self.root_path}").rstrip("/") + path
+
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def _split_proxies(cls, value: object) -> object:
