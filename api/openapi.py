@@ -1,8 +1,14 @@
-"""The OpenAPI document: what the framework knows, the lanes in front of it, and the errors that all routes share."""
+"""The OpenAPI document: what the framework knows, the lanes in front of it, and the errors that all routes share.
 
+And its page, `/docs`, which loads nothing from elsewhere.
+"""
+
+from importlib.resources import files
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import FileResponse
 
 from api.errors import CODES
 from api.ingest.lane import EVENT_PATHS
@@ -33,6 +39,36 @@ _LIVE: Final = {
     "/realtime/prometheus": ("The same as a page for Prometheus.", "text/plain"),
 }
 _TEXT: Final = {"schema": {"type": "string"}}
+PAGE: Final = "/docs"
+# Beside the page, as the wheel brings them.
+ASSETS: Final = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
+# The page asks this host only, whatever the script in it would like; its icons are data.
+_POLICY: Final = "default-src 'self' 'unsafe-inline'; img-src 'self' data:"
+
+
+def serve_page(app: FastAPI) -> None:
+    """The document as a page to try."""
+    folder = files("fastapi_offline") / "static"
+
+    async def page(request: Request) -> Response:
+        root = request.scope.get("root_path", "")
+        script, style, icon = (f"{root}{PAGE}/{name}" for name in ASSETS)
+        html = get_swagger_ui_html(
+            openapi_url=f"{root}{app.openapi_url}",
+            title=app.title,
+            swagger_js_url=script,
+            swagger_css_url=style,
+            swagger_favicon_url=icon,
+        )
+        html.headers["Content-Security-Policy"] = _POLICY
+        return html
+
+    async def asset(request: Request) -> Response:
+        return FileResponse(str(folder / request.url.path.rpartition("/")[2]))
+
+    app.add_route(PAGE, page, include_in_schema=False)
+    for name in ASSETS:
+        app.add_route(f"{PAGE}/{name}", asset, include_in_schema=False)
 
 
 def complete(app: FastAPI) -> None:

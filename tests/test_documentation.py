@@ -20,6 +20,7 @@ from api.ingest.validation import check_line, split_batch
 from api.live.exposition import Exposition
 from api.live.view import LiveView
 from api.middleware import NATIVE_MOUNTS
+from api.openapi import ASSETS, PAGE
 from api.routes.realtime import REALTIME_PATHS
 from api.settings import ApiSettings
 from processors.errors import NeedsPerson, Restart
@@ -38,8 +39,8 @@ PACKAGES = ("api", "processors", "storage", "schemas")
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 BY_NAME = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
-# Made by FastAPI for whoever reads the document of the API.
-PAGES = {"/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"}
+# The document of the API, and its page.
+PAGES = {"/openapi.json", PAGE, *(f"{PAGE}/{name}" for name in ASSETS)}
 
 
 def rows(heading: str) -> list[tuple[str, ...]]:
