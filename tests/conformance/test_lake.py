@@ -379,3 +379,25 @@ def test_dates_of_days_are_utc_wherever_the_lake_is(lake: Place) -> None:
     writer.append([event_row(0, 0, at=late), event_row(0, 1, at=late + timedelta(minutes=2))])
 
     assert [file.date.day for file in table_files(lake, "events")] == [1, 2]
+
+
+def test_an_erased_person_is_in_no_file_and_readers_go_on(lake: Place, tmp_path: Path) -> None:
+    writer = _filled(lake)
+    reader = TableReader(lake, "events")
+    reader.snapshot()
+    merge(_table(lake), "events", live_files(_table(lake)), NOW, Resources())
+    maintainer = Maintainer(lake, tmp_path, MergePolicy(), RetentionPolicy(dead_letter_days=100_000), Resources())
+
+    receipt = maintainer.erase(1, "person-3", NOW)
+
+    events = receipt.tables[0]
+    assert (events.rows_before, receipt.files_deleted) == (3, 4), "three flushes that held her, and the merge of all"
+    for name in names_in(lake / "events" / "date=2026-03-01"):
+        data = (lake / "events" / "date=2026-03-01" / name).read_bytes()
+        assert "person-3" not in pl.read_parquet(io.BytesIO(data), hive_partitioning=False)["distinct_id"]
+    people = read(reader.snapshot(), "DISTINCT distinct_id AS who", "true", [])["who"].to_pylist()
+    assert sorted(people) == [f"person-{n}" for n in range(7) if n != 3]
+    writer.events.reload()
+    writer.rollups.reload()
+    writer.append(writer.rows(1))
+    assert audit(lake, "scan").failures == []
