@@ -38,7 +38,7 @@ from api.live.view import LiveView, partitions_ready
 from api.log.coalescer import Budget
 from api.log.disk import is_embedded, watch_disk
 from api.log.live import LiveReader
-from api.log.producer import MESSAGE_TIMEOUT_SECONDS, KafkaProducer, LogProducer
+from api.log.producer import KafkaProducer, LogProducer
 from api.mail import Mailer
 from api.middleware import NATIVE_MOUNTS, NativeSurface
 from api.routes import breakdowns, events, metrics, names, overview, people, queries, sessions
@@ -81,7 +81,9 @@ def assemble(
         keys = keys or KeyCache(metadata, tokens=tokens)
         find_project = find_project or partial(find_reachable, metadata)
     if producer is None:
-        producer = KafkaProducer(settings.librdkafka(), settings.kafka_topic, settings.in_flight_bytes)
+        producer = KafkaProducer(
+            settings.librdkafka(), settings.kafka_topic, settings.in_flight_bytes, settings.delivery_seconds
+        )
         live_source = live_source or LiveReader(settings.librdkafka(), settings.kafka_live_topic)
     partitions = partial(_partitions, producer)
     live = LiveView(partitions)
@@ -238,7 +240,7 @@ async def _cancel(task: asyncio.Task[None]) -> None:
 
 async def _drain(held: Services) -> None:
     held.door.close()
-    held.unsent = await held.producer.stop(MESSAGE_TIMEOUT_SECONDS)
+    held.unsent = await held.producer.stop(held.settings.delivery_seconds)
     if held.unsent:
         count("streamgauge_alarms_total", kind="records unsent at stop")
         logger.error("stopped before the log took everything", extra={"records": held.unsent})

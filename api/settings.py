@@ -47,6 +47,9 @@ class ApiSettings(EventLimitSettings):
     body_seconds: float = Field(10, gt=0, description="Longest time a request's body may take to arrive.")
     expansion_ratio: float = Field(20, ge=1, description="Decompressed to compressed size above which an alarm counts.")
 
+    delivery_seconds: float = Field(
+        5, ge=1, le=10, description="Longest time an event waits for a log that is there but does not answer; then 503."
+    )
     in_flight_events: int = Field(50_000, ge=1, description="Most events that wait for the log at once; then 503.")
     in_flight_bytes: int = Field(64 * MEBIBYTE, ge=MEBIBYTE, description="Most bytes that wait for the log at once.")
     min_free_bytes: int = Field(

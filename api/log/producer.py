@@ -18,10 +18,12 @@ from storage.metrics import count, observe
 
 logger = logging.getLogger(__name__)
 
-# Below the time-out of any client, so that it is told; a later delivery would be a surprise.
-MESSAGE_TIMEOUT_SECONDS = 8
 _PROBE_SECONDS = 2
+# A living broker takes a lost connection back in a few ms; what waits is told within 100 ms that there is none.
+_GLANCE_SECONDS = 0.05
 _RETRY_SECONDS = 0.5
+# Longer would hold up a process whose log is away, and which should say so.
+_START_SECONDS = 3
 # A record is at most 256 KB; this leaves room for Kafka's own framing.
 MESSAGE_BYTES = 1024 * 1024
 _QUEUE_MESSAGES = 10_000
@@ -55,7 +57,7 @@ class LogProducer(Protocol):
         """Hand over one record; raises NotTaken, and then `report` is not called."""
 
     async def start(self) -> None:
-        """Connect in the background; `refusal` is None once records are taken."""
+        """Connect; what takes longer than some seconds goes on behind, until `refusal` is None."""
 
     async def probe(self) -> str | None:
         """Ask the log whether it is there; what is wrong with it, if anything."""
@@ -72,12 +74,12 @@ class KafkaProducer:
         connection: Properties,
         topic: str,
         queue_bytes: int,
+        delivery_seconds: float,
         breaker: BreakerPolicy = BreakerPolicy(),  # noqa: B008  # frozen
-        message_timeout_seconds: float = MESSAGE_TIMEOUT_SECONDS,
     ) -> None:
         self._connection = connection
         self._topic = topic
-        self._properties = _properties(connection, queue_bytes, message_timeout_seconds)
+        self._properties = _properties(connection, queue_bytes, delivery_seconds)
         self._breaker = Breaker(breaker)
         self._partitions = 0
         self._is_stopping = False
@@ -104,7 +106,9 @@ class KafkaProducer:
         self._producer = self._new_producer()
         self._poller = threading.Thread(target=self._poll, name="kafka-poll", daemon=True)
         self._poller.start()
-        self._task = asyncio.create_task(self._supervise(), name="kafka-supervisor")
+        connected = asyncio.create_task(self._connect(), name="kafka-connect")
+        self._task = asyncio.create_task(self._supervise(connected), name="kafka-supervisor")
+        await asyncio.wait((connected,), timeout=_START_SECONDS)
 
     def produce(self, partition: int, value: bytes, headers: Headers, report: Report) -> None:
         if (cause := self.refusal) is not None or self._producer is None:
@@ -129,7 +133,7 @@ class KafkaProducer:
         if self._producer is None:
             return "the Kafka producer is stopped"
         try:
-            partitions = await asyncio.to_thread(_count_partitions, self._producer, self._topic)
+            partitions = await asyncio.to_thread(_count_partitions, self._producer, self._topic, _PROBE_SECONDS)
         except KafkaException as error:
             return f"Kafka does not answer: {error.args[0].str()}"
         if not partitions:
@@ -168,7 +172,6 @@ class KafkaProducer:
 
     def _report(self, report: Report, error: KafkaError | None, started: float) -> None:
         if error is None:
-            self._breaker.succeed()
             count("streamgauge_records_produced_total")
             observe("streamgauge_produce_seconds", time.monotonic() - started)
             report(None)
@@ -179,26 +182,41 @@ class KafkaProducer:
     def _note(self, error: KafkaError) -> None:
         if error.fatal():
             self._is_fatal = True
-        elif error.code() not in (KafkaError._MSG_TIMED_OUT, KafkaError._ALL_BROKERS_DOWN):
-            return
-        if self._breaker.fail(time.monotonic()) or self._is_fatal:
+        if self._is_fatal or error.code() == KafkaError._MSG_TIMED_OUT:
+            self._open_breaker()
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._failed.set()
 
-    async def _supervise(self) -> None:
-        """Find the partitions, then close the breaker again whenever it opened."""
-        await self._connect()
+    def _open_breaker(self) -> None:
+        """Refuse from now on, and fail what waits: it would only be told the same later."""
+        if self._breaker.is_open:
+            return
+        self._breaker.open()
+        self._failed.set()
+        logger.warning("log unavailable, breaker open", extra={"topic": self._topic})
+        if self._producer is not None:
+            self._producer.purge(blocking=False)
+
+    async def _supervise(self, connected: asyncio.Task[None]) -> None:
+        """Once the partitions are known, judge lost connections, and close the breaker again whenever it opened."""
+        await connected
         while True:
             await self._failed.wait()
             self._failed.clear()
-            logger.warning("log unavailable, breaker open", extra={"topic": self._topic})
-            await self._recover()
-            logger.info("log available again, breaker closed", extra={"topic": self._topic})
+            # Idle connections are closed now and then: a connection lost is no outage until there is no other.
+            if not self._breaker.is_open and not await asyncio.to_thread(self._is_there, _GLANCE_SECONDS):
+                self._open_breaker()
+            if self._breaker.is_open:
+                await self._recover()
+                logger.info("log available again, breaker closed", extra={"topic": self._topic})
 
     async def _connect(self) -> None:
         is_told = False
         while not self._partitions:
             try:
-                self._partitions = await asyncio.to_thread(_count_partitions, self._producer, self._topic)
+                self._partitions = await asyncio.to_thread(
+                    _count_partitions, self._producer, self._topic, _PROBE_SECONDS
+                )
             except KafkaException as error:
                 logger.warning("waiting for Kafka: %s", error.args[0].str())
             if not self._partitions:
@@ -206,15 +224,13 @@ class KafkaProducer:
                     logger.warning("waiting for topic %s; `streamgauge up` creates it", self._topic)
                     is_told = True
                 await asyncio.sleep(_RETRY_SECONDS)
-        self._breaker.succeed()
-        self._failed.clear()
 
     async def _recover(self) -> None:
         failures = 0
         while True:
             if not self._is_fatal:
                 await asyncio.sleep(self._breaker.pause_seconds(random.random()))
-                if not self._breaker.is_open or await self.probe() is None:
+                if await self.probe() is None:
                     break
                 failures += 1
             # A client that stays deaf while a fresh one hears was seen once in 32 restarts of a broker.
@@ -222,11 +238,19 @@ class KafkaProducer:
                 self._replace_producer()
                 self._is_fatal = False
                 break
-        self._breaker.succeed()
+        self._failed.clear()
+        self._breaker.close()
+
+    def _is_there(self, seconds: float) -> bool:
+        try:
+            _count_partitions(self._producer, self._topic, seconds)
+        except KafkaException:
+            return False
+        return True
 
     def _is_heard(self) -> bool:
         try:
-            return _count_partitions(AdminClient(self._connection), self._topic) > 0
+            return _count_partitions(AdminClient(self._connection), self._topic, _PROBE_SECONDS) > 0
         except KafkaException:
             return False
 
@@ -239,7 +263,7 @@ class KafkaProducer:
             old.poll(0)
 
 
-def _properties(connection: Properties, queue_bytes: int, message_timeout_seconds: float) -> Properties:
+def _properties(connection: Properties, queue_bytes: int, delivery_seconds: float) -> Properties:
     return connection | {
         "acks": "all",
         "enable.idempotence": True,
@@ -247,7 +271,7 @@ def _properties(connection: Properties, queue_bytes: int, message_timeout_second
         "linger.ms": 0,  # the coalescer has waited already
         "compression.type": "zstd",
         "compression.level": 1,
-        "message.timeout.ms": int(message_timeout_seconds * 1000),
+        "message.timeout.ms": int(delivery_seconds * 1000),
         "message.max.bytes": MESSAGE_BYTES,
         "queue.buffering.max.messages": _QUEUE_MESSAGES,
         "queue.buffering.max.kbytes": max(queue_bytes // 1024, 1024),
@@ -259,9 +283,9 @@ def _properties(connection: Properties, queue_bytes: int, message_timeout_second
     }
 
 
-def _count_partitions(client: Any, topic: str) -> int:
+def _count_partitions(client: Any, topic: str, seconds: float) -> int:
     """Partitions of a topic, all of which have a leader; 0 without them. Blocks; raises KafkaException."""
-    metadata = client.list_topics(topic, timeout=_PROBE_SECONDS).topics[topic]
+    metadata = client.list_topics(topic, timeout=seconds).topics[topic]
     if metadata.error is not None or any(part.leader < 0 for part in metadata.partitions.values()):
         return 0
     return len(metadata.partitions)

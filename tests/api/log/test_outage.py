@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import os
 import resource
+import signal
 import threading
 import time
 import uuid
@@ -25,9 +27,11 @@ EVENTS, BATCH = "/api/v1/events", "/api/v1/events/batch"
 
 
 @contextmanager
-def serve(directory: Path, servers: str, name: str) -> Iterator[httpx.Client]:
+def serve(directory: Path, servers: str, name: str, delivery_seconds: float = 5) -> Iterator[httpx.Client]:
     """The API on a real log, with fake keys, as soon as the log takes events."""
-    settings = ApiSettings(data_dir=directory, kafka_bootstrap_servers=servers, kafka_topic=name)
+    settings = ApiSettings(
+        data_dir=directory, kafka_bootstrap_servers=servers, kafka_topic=name, delivery_seconds=delivery_seconds
+    )
     keys = FakeKeys(dict(KEYS))
     services = assemble(settings, keys=keys, find_project=keys.find_project)
     with run_app(services) as (url, _), httpx.Client(base_url=url, headers={"X-API-Key": "sg_admin"}) as client:
@@ -113,10 +117,12 @@ def test_a_dead_broker_is_told_at_once_and_nothing_accepted_is_lost(own_broker: 
             wait_until(lambda: len(senders.accepted) >= 50)
             own_broker.kill()
             wait_until(lambda: len(senders.refused) >= 20, what="refusals")
-            quick = senders.refused[10:]
             assert all(response.status_code == 503 for response in senders.refused)
             assert all(1 <= int(response.headers["retry-after"]) <= 5 for response in senders.refused)
-            assert sorted(response.elapsed.total_seconds() for response in quick)[len(quick) // 2] < 0.1
+            # Those too that waited as it died. The promise is 100 ms; a busy machine may hold up any single request.
+            seconds = sorted(response.elapsed.total_seconds() for response in senders.refused)
+            assert seconds[len(seconds) // 2] < 0.1
+            assert seconds[-1] < 0.5
             assert client.get("/health/live").status_code == 200
             wait_until(lambda: client.get("/health/ready").status_code == 503, what="unreadiness")
             before = len(senders.accepted)
@@ -126,6 +132,35 @@ def test_a_dead_broker_is_told_at_once_and_nothing_accepted_is_lost(own_broker: 
         kept = ids_of(read_topic(own_broker.bootstrap_servers, name))
     assert set(senders.accepted) <= set(kept)
     assert len(senders.accepted) == len(set(senders.accepted))
+
+
+def test_a_frozen_broker_is_told_at_the_deadline_and_then_at_once(own_broker: Broker, tmp_path: Path) -> None:
+    name = "events"
+    create_topic(own_broker.bootstrap_servers, name, 4)
+    assert own_broker.pid is not None
+    with serve(tmp_path / "api", own_broker.bootstrap_servers, name, delivery_seconds=2) as client:
+        with Senders(client) as senders:
+            wait_until(lambda: len(senders.accepted) >= 50)
+            os.kill(own_broker.pid, signal.SIGSTOP)
+            try:
+                wait_until(lambda: len(senders.refused) >= 20, what="refusals")
+                first, later = senders.refused[:4], senders.refused[4:]
+                assert all(response.status_code == 503 for response in senders.refused)
+                # librdkafka looks at deadlines once a second.
+                assert max(response.elapsed.total_seconds() for response in first) < 3.5
+                assert sorted(response.elapsed.total_seconds() for response in later)[len(later) // 2] < 0.1
+                before = len(senders.accepted)
+            finally:
+                os.kill(own_broker.pid, signal.SIGCONT)
+            wait_until(lambda: len(senders.accepted) > before + 50, 60, "recovery")
+        assert senders.broken == []
+        kept = {
+            json.loads(line)["eventId"]
+            for record in read_topic(own_broker.bootstrap_servers, name)
+            for segment in record.segments()
+            for line in segment.lines
+        }
+    assert set(senders.accepted) <= kept
 
 
 def test_memory_stays_flat_while_the_log_is_away(own_broker: Broker, tmp_path: Path) -> None:
