@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Protocol, TypeAlias
 
 import msgspec
 from fastapi import Depends, Query, Request, Response
@@ -205,6 +205,23 @@ def answer(
         made(str(accuracy), asked.common.timezone, answered.watermark),
         f'W/"{_hash(content + msgspec.json.encode(still))}"',
     )
+
+
+class Pointer(Protocol):
+    """Where a page ended."""
+
+    def encode(self) -> str:
+        """Opaque text for the caller."""
+
+
+def page(total: int, limit: int, following: Pointer | None) -> dict[str, Any]:
+    """What `meta` says of a page of a list."""
+    return {
+        "total": total,
+        "limit": limit,
+        "hasMore": following is not None,
+        "nextCursor": None if following is None else following.encode(),
+    }
 
 
 def json_answer(request: Request, body: object, headers: Mapping[str, str]) -> Response:

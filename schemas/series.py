@@ -77,6 +77,8 @@ class SeriesQuestion:
     def __post_init__(self) -> None:
         if self.dimension is not None and self.measure.metric in OF_WHOLES:
             raise InvalidQuestion(f"Invalid parameter: breakdown, {self.measure} is not of single events")
+        if self.dimension in ("entryPath", "exitPath"):
+            raise InvalidQuestion(f"Invalid parameter: breakdown, {self.dimension} is of sessions")
 
 
 class Series(Struct, frozen=True, omit_defaults=True, rename="camel"):

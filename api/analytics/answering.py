@@ -23,6 +23,7 @@ from schemas.people import PeopleAnswer, PeopleQuestion, Person, ProjectCounts
 from schemas.questions import InvalidQuestion
 from schemas.retention import RetentionAnswer, RetentionQuestion
 from schemas.series import Metric, SeriesAnswer, SeriesQuestion
+from schemas.sessions import SessionAnswer, SessionPlace, SessionsAnswer, SessionsQuestion
 from schemas.windows import TimeRange, whole_second_after
 from storage.errors import Gone, Unavailable
 from storage.metrics import observe
@@ -42,6 +43,7 @@ from storage.query.pinned import PinnedLake, as_of, newest
 from storage.query.planner import Plan, plan
 from storage.query.retention import answer_retention
 from storage.query.series import answer_series
+from storage.query.sessions import find_session, list_sessions
 
 T = TypeVar("T")
 Aliases: TypeAlias = Mapping[str, str]
@@ -114,6 +116,8 @@ class Analytics:
     @overload
     async def ask(self, question: GoalQuestion, at: AsOf | None = None) -> Answered[GoalAnswer]: ...
     @overload
+    async def ask(self, question: SessionsQuestion, at: AsOf | None = None) -> Answered[SessionsAnswer]: ...
+    @overload
     async def ask(self, question: EventsQuestion, at: AsOf | None = None) -> Answered[EventsAnswer]: ...
     @overload
     async def ask(self, question: PeopleQuestion, at: AsOf | None = None) -> Answered[PeopleAnswer]: ...
@@ -154,6 +158,16 @@ class Analytics:
             question.selection.project,
             lambda c, lake, *_: property_values(c, lake, question, key),
             at,
+        )
+
+    async def session(
+        self, project: int, place: SessionPlace, *, includes_bots: bool = False
+    ) -> Answered[SessionAnswer | None]:
+        """One session with its events; raises as `ask`."""
+        return await self._answered(
+            ("session", project, place, includes_bots),
+            project,
+            lambda cursor, lake, aliases, _: find_session(cursor, lake, project, place, includes_bots, aliases),
         )
 
     async def person(self, project: int, user_id: str) -> Answered[Person | None]:
@@ -287,6 +301,7 @@ _ANSWERS: Mapping[type, Callable[[Cursor, Lake, Any, Aliases], Any]] = {
     RetentionQuestion: answer_retention,
     PathsQuestion: answer_paths,
     GoalQuestion: answer_goal,
+    SessionsQuestion: list_sessions,
     EventsQuestion: list_events,
     PeopleQuestion: list_people,
 }

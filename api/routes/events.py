@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.analytics.answering import Analytics
 from api.analytics.asking import Asked
-from api.dependencies import Access, Text, json_answer, made, parameters
+from api.dependencies import Access, Text, json_answer, made, page, parameters
 from api.errors import not_found
 from schemas.answers import EXACT
 from schemas.instants import from_millis
@@ -17,8 +17,8 @@ from schemas.questions import parse_limit
 from schemas.windows import TimeRange
 
 _DEFAULT_RANGE = timedelta(days=30)
-# Paths of other routes below /events, which are no event ids.
-_RESERVED = frozenset({"names", "properties", "batch", "stream", "pageview", "custom", "event"})
+# Paths of other routes and surfaces below /events, which are no event ids.
+_RESERVED = frozenset({"batch", "stream", "pageview", "custom", "event"})
 
 
 def create_router(analytics: Analytics, access: Access) -> APIRouter:
@@ -57,15 +57,9 @@ def create_router(analytics: Analytics, access: Access) -> APIRouter:
             chosen.filters,
         )
         answered = await analytics.ask(question, asked.common.at)
-        page = answered.answer
-        meta = {
-            "total": page.total,
-            "limit": size,
-            "hasMore": page.next is not None,
-            "nextCursor": None if page.next is None else page.next.encode(),
-        }
+        found = answered.answer
         headers = made(str(EXACT), asked.common.timezone, answered.watermark)
-        return json_answer(request, {"data": page.items, "meta": meta}, headers)
+        return json_answer(request, {"data": found.items, "meta": page(found.total, size, found.next)}, headers)
 
     @router.get("/events/{event_id:path}")
     async def get_event(request: Request, key: reader, event_id: str) -> Response:

@@ -20,10 +20,10 @@ _NEWEST = "ORDER BY timestamp DESC, kafka_partition DESC, kafka_offset DESC, rec
 def list_events(cursor: Cursor, lake: Lake, question: EventsQuestion, aliases: Mapping[str, str]) -> EventsAnswer:
     """One page and the count of all events that match, from one version of the lake."""
     rows = _matching(lake, question, aliases)
-    chosen = rows.chosen("1 AS one", also=_conditions(question, rows))
+    chosen = rows.chosen("1 AS one", also=_conditions(question, rows, aliases))
     total: int = cursor.rows(f"WITH {chosen} SELECT count(*) FROM chosen", rows.parameters.values)[0][0]
     rows = _matching(lake, question, aliases)
-    also = _conditions(question, rows)
+    also = _conditions(question, rows, aliases)
     if question.after is not None:
         after = question.after
         place = (from_millis(after.timestamp), after.partition, after.offset, after.index)
@@ -75,14 +75,14 @@ def _matching(lake: Lake, question: EventsQuestion, aliases: Mapping[str, str]) 
     return Rows(lake, selection, aliases, sees_sessions=False)
 
 
-def _conditions(question: EventsQuestion, rows: Rows) -> str:
+def _conditions(question: EventsQuestion, rows: Rows, aliases: Mapping[str, str]) -> str:
     found = ["true"] if question.user_id is None else ["identified_by = 'user'"]
     for column, value in (
         ("event", question.event),
         ("distinct_id", question.user_id),
         ("session_id", question.session_id),
         ("source", question.source),
-        ("person", question.person),
+        ("person", None if question.person is None else aliases.get(question.person, question.person)),
     ):
         if value is not None:
             found.append(f"{column} = {rows.parameters.bind(value)}")

@@ -12,7 +12,7 @@ from api.analytics.answering import Analytics, LogFinder
 from api.analytics.log_state import LogView, SilentLog
 from api.dependencies import Access
 from api.errors import Problem
-from api.routes import breakdowns, events, metrics, overview
+from api.routes import breakdowns, events, metrics, names, overview, people, queries, sessions
 from schemas.projects import Dialect, Key, Scope
 from storage.query.engine import EnginePolicy, QueryEngine
 from storage.query.lake import Lake
@@ -51,6 +51,10 @@ class Client:
         """One request."""
         return self._runner.run(self._client.get(path, params=params, headers=headers))
 
+    def post(self, path: str, body: object, headers: Mapping[str, str] | None = None) -> httpx.Response:
+        """One request with a JSON body."""
+        return self._runner.run(self._client.post(path, json=body, headers=headers))
+
 
 @contextmanager
 def surface(
@@ -59,6 +63,7 @@ def surface(
     log: LogView | None = None,
     finder: LogFinder | None = None,
     headers: Mapping[str, str] = KEY,
+    find_goal: queries.GoalFinder = queries.no_goals,
 ) -> Iterator[Client]:
     """A client of the routes; its lake is always as fresh as the last commit."""
     keys = some_keys()
@@ -66,8 +71,12 @@ def surface(
     engine = QueryEngine(place, EnginePolicy(threads=2))
     analytics = Analytics(engine, Lake(place, max_age_seconds=0), log or SilentLog(), lambda: 1, finder)
     app = FastAPI()
-    for module in (events, metrics, overview, breakdowns):
-        app.include_router(module.create_router(analytics, access), prefix="/api/v1")
+    routers = [
+        module.create_router(analytics, access)
+        for module in (names, events, metrics, overview, breakdowns, sessions, people)
+    ]
+    for router in (*routers, queries.create_router(analytics, access, find_goal)):
+        app.include_router(router, prefix="/api/v1")
     app.add_exception_handler(Problem, _answer)
     transport = httpx.ASGITransport(app)
     with asyncio.Runner() as runner:

@@ -165,9 +165,9 @@ def test_event_in_the_log(writer: LakeWriter) -> None:
 
 
 def test_reserved_names_are_no_ids(writer: LakeWriter) -> None:
-    writer.append([event_row(_hours_ago(1), event_id="names")])
+    writer.append([event_row(_hours_ago(1), event_id="stream")])
     with surface(writer.place) as client:
-        assert client.get("/api/v1/events/names").status_code == 404
+        assert client.get("/api/v1/events/stream").status_code == 404
 
 
 def test_log_that_does_not_answer(writer: LakeWriter) -> None:
