@@ -2,11 +2,13 @@
 
 `STREAMGAUGE_CRASH_AT="before F4"` kills the process there with SIGKILL the first time,
 `"after F4:3"` the third time, `STREAMGAUGE_STOP_AT` freezes it with SIGSTOP likewise.
-`STREAMGAUGE_CRASH_ON="marker"` kills whatever process decodes a record that holds the marker.
+`STREAMGAUGE_CRASH_ON="marker"` kills whatever process decodes a record that holds the marker, and
+`STREAMGAUGE_HANG_ON="marker"` lets it decode for ever.
 """
 
 import os
 import signal
+import time
 from collections import Counter
 
 _ACTIONS = {"STREAMGAUGE_CRASH_AT": signal.SIGKILL, "STREAMGAUGE_STOP_AT": signal.SIGSTOP}
@@ -18,6 +20,7 @@ _ARMED = {
 }
 _PASSED: Counter[str] = Counter()
 _POISON = os.environ.get("STREAMGAUGE_CRASH_ON", "").encode()
+_TAR = os.environ.get("STREAMGAUGE_HANG_ON", "").encode()
 
 
 def crash_point(place: str) -> None:
@@ -31,6 +34,8 @@ def crash_point(place: str) -> None:
 
 
 def crash_on(value: bytes) -> None:
-    """Die of a poisonous value when a test asked for it; nothing otherwise."""
+    """Die of a poisonous value, or hang, when a test asked for it; nothing otherwise."""
     if _POISON and _POISON in value:
         os.kill(os.getpid(), signal.SIGKILL)
+    while _TAR and _TAR in value:
+        time.sleep(1)

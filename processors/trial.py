@@ -21,7 +21,7 @@ from storage import metrics
 log = logging.getLogger(__name__)
 
 # A record takes 10 ms; what takes this long hangs, and is as deadly as a crash.
-_HANGS_SECONDS = 10.0
+_HANGS_SECONDS = 5.0
 _START_SECONDS = 120.0
 # Every poisonous line costs two processes; a record with more of them goes as a whole.
 _MOST_LINES = 20

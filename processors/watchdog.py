@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import os
 import random
 import threading
 import time
+from collections.abc import Callable
 
 from processors.errors import Restart
 from processors.identity import Log
@@ -13,6 +15,9 @@ from processors.worker import Worker
 log = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 2.0
+# A loop that does not end its process within this time is in the hands of what hangs: a line, say, that is
+# decoded for ever.
+GRACE_SECONDS = 10.0
 
 
 class Watchdog:
@@ -22,10 +27,13 @@ class Watchdog:
     has no partition although the group leaves some unread.
     """
 
-    def __init__(self, view: Log, worker: Worker, group: str, seconds: float) -> None:
+    def __init__(
+        self, view: Log, worker: Worker, group: str, seconds: float, die: Callable[[int], None] = os._exit
+    ) -> None:
         self._view = view
         self._worker = worker
         self._group = group
+        self._die = die
         # Workers that stall together should not restart together.
         self._seconds = seconds * (1 + random.random() / 4)
         self._stop = threading.Event()
@@ -55,6 +63,9 @@ class Watchdog:
                 continue
             if stuck is not None:
                 loop.call_soon_threadsafe(self._worker.end, Restart(stuck))
+                if not self._stop.wait(GRACE_SECONDS):
+                    log.critical("the worker hangs", extra={"reason": stuck})
+                    self._die(Restart.exit_status)
         self._view.close()
 
     def _look(self, loop: asyncio.AbstractEventLoop, now: float) -> str | None:

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
+from processors.errors import Restart
 from tests.faults.checker import read
 from tests.faults.river import PATIENCE_SECONDS, River
 
@@ -44,3 +45,23 @@ def test_deadly_lines_are_dead_letters_once_and_every_other_line_is_a_row(river:
     river.send(4)
     river.drain()
     assert river.stop("worker-3") == 0
+
+
+@pytest.mark.timeout(400)
+def test_a_line_that_hangs_its_decoder_is_put_aside_too(river: River) -> None:
+    river.produce(0, json.dumps({"event": MARKER, "projectId": river.project}).encode(), bad=0)
+    river.send(6, bad_every=0)
+    hanging = river.start("worker-0", hang_on=MARKER, watchdog_seconds=1, kafka_group=f"{river.group}-0")
+    assert hanging.wait(PATIENCE_SECONDS) == Restart.exit_status, river.tail()
+    assert river.said("the worker hangs")
+    noted = river.run / "attempts" / "0.json"
+    assert json.loads(noted.read_text())["n"] == 0
+    noted.write_text(noted.read_text().replace('"n": 0', '"n": 2'))  # the deaths in between take their time
+
+    worker = river.start("worker-1", hang_on=MARKER)
+    river.drain(120)
+
+    assert worker.poll() is None
+    assert river.judge() == []
+    letters = read(DeltaTable(str(river.lake / "dead_letters")))
+    assert letters["reason"].to_list() == ["crashed the decoder"]
