@@ -41,17 +41,37 @@ from api.log.live import LiveReader
 from api.log.producer import KafkaProducer, LogProducer
 from api.mail import Mailer
 from api.middleware import NATIVE_MOUNTS, NativeSurface
-from api.routes import breakdowns, events, metrics, names, overview, people, queries, sessions
+from api.routes import (
+    activity,
+    auth,
+    breakdowns,
+    events,
+    keys,
+    me,
+    metrics,
+    names,
+    overview,
+    people,
+    projects,
+    queries,
+    sessions,
+    team,
+    usage,
+)
+from api.routes.desk import Desk
 from api.routes.realtime import RealtimeLane
 from api.services import Services
 from api.settings import ApiSettings
 from storage.errors import StorageError
 from storage.lake.place import place_at
 from storage.meta.engine import open_metadata
+from storage.meta.kept import KeptRepository
 from storage.meta.keycache import KeyCache
+from storage.meta.sealing import Sealer
 from storage.meta.team import find_reachable
 from storage.meta.tokens import Tokens, kept_secret
 from storage.metrics import count
+from storage.query.filters import refuse_bad_pattern
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +114,9 @@ def assemble(
     refusals = Refusals(settings.directory.logs)
     salts = SaltStore(settings.directory.run)
     countries = Countries(settings.country_file) if settings.country_file is not None else None
+    kept = None
+    if metadata is not None:
+        kept = KeptRepository(metadata, Sealer(_secret_keys(settings)), refuse_bad_pattern)
     return Services(
         settings=settings,
         metadata=metadata,
@@ -112,6 +135,7 @@ def assemble(
         tokens=tokens,
         limiter=Limiter(settings, settings.directory.limits),
         mailer=Mailer(settings.smtp_url, settings.mail_from),
+        kept=kept,
         live_source=live_source,
         recent=RecentEvents(analytics.newest),
     )
@@ -139,8 +163,8 @@ def create_app(settings: ApiSettings, services: Services | None = None) -> ASGIA
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(Exception, _on_error)
-    openapi.complete(app)
     openapi.serve_page(app)
+    openapi.complete(app)  # last: the framework makes the document anew when a route is added
     surfaces = Mounts(NativeSurface(app, settings.root_path), dialects(held), settings.root_path)
     inner = RealtimeLane(
         surfaces, held.live, held.recent, held.keys, held.find_project, held.stopping, settings.root_path
@@ -154,6 +178,12 @@ def _login_secret(settings: ApiSettings) -> bytes:
     return kept_secret(settings.directory.login_secret)
 
 
+def _secret_keys(settings: ApiSettings) -> list[bytes]:
+    if settings.secret_key is not None:
+        return [key.strip().encode() for key in settings.secret_key.get_secret_value().split(",")]
+    return [kept_secret(settings.directory.secret_key)]
+
+
 def _partitions(producer: LogProducer) -> int:
     return producer.partitions
 
@@ -161,6 +191,7 @@ def _partitions(producer: LogProducer) -> int:
 def _native_routers(held: Services) -> list[APIRouter]:
     """The routes of the native surface, which are mounted at each of its prefixes."""
     access = Access(held.keys, held.find_project, limiter=held.limiter)
+    desk = Desk(held, access)
     return [
         names.create_router(held.analytics, access),  # before the events, whose ids are any path
         events.create_router(held.analytics, access),
@@ -170,6 +201,7 @@ def _native_routers(held: Services) -> list[APIRouter]:
         queries.create_router(held.analytics, access),
         sessions.create_router(held.analytics, access),
         people.create_router(held.analytics, access),
+        *(module.create_router(desk) for module in (auth, me, projects, keys, team, activity, usage)),
     ]
 
 

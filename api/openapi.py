@@ -23,11 +23,17 @@ _EXAMPLES: Final = {
     401: "Invalid or missing API key",
     403: "The API key may not do this",
     404: "Not found",
+    409: "A project with this name exists already",
     413: "Batch too large: at most 1000 events",
     415: "Unsupported Content-Encoding: br; use one of gzip, deflate, zstd",
+    429: "Too many requests; send the next one in 12 s",
     503: "The event log cannot take events now; send them again",
 }
-_READ: Final = (400, 401, 403, 404, 503)
+_READ: Final = (400, 401, 403, 404, 429, 503)
+_OPEN: Final = (400, 401, 413, 429, 503)
+# What a route says of itself in `openapi_extra`: asked without a credential; refused where something is in its way.
+OPEN: Final = "x-open"
+CONFLICTS: Final = "x-conflicts"
 _SENT: Final = {"event": "signup", "userId": "user-1", "eventId": "order-17", "properties": {"plan": "pro"}}
 _INGEST: Final = {
     "/events": ("Send one event; 200 once the log has it.", _SENT),
@@ -88,10 +94,13 @@ def complete(app: FastAPI) -> None:
     for path, item in paths.items():
         for operation in item.values():
             operation["responses"].pop("422", None)
-            if path.startswith(mount):
-                errors = (*_READ, 413, 415) if operation.get("requestBody") else _READ
+            errors: tuple[int, ...] = (409,) if operation.pop(CONFLICTS, False) else ()
+            if operation.pop(OPEN, False):
+                errors += _OPEN
+            elif path.startswith(mount):
+                errors += (*_READ, 413, 415) if operation.get("requestBody") else _READ
                 operation["security"] = [{"key": []}, {"bearer": []}]
-                operation["responses"] |= {str(one): {"$ref": f"#/components/responses/{one}"} for one in errors}
+            operation["responses"] |= {str(one): {"$ref": f"#/components/responses/{one}"} for one in errors}
 
 
 def _sending(summary: str, example: object) -> _Item:

@@ -83,10 +83,11 @@ class ActivityFilter:
 
 @dataclass(frozen=True, slots=True)
 class ActivityPage:
-    """Lines, newest first, and the number of all that match the filter."""
+    """Lines, newest first, the number of all that match the filter, and that of the oldest of them."""
 
     items: list[Recorded]
     total: int
+    oldest: int | None
 
 
 def record(connection: Connection, activity: Activity, by: Actor, now: datetime) -> None:
@@ -126,9 +127,10 @@ def list_activities(
     if before is not None:
         page = page.where(activities.c.number < before)
     with metadata.read() as connection:
-        total = connection.execute(select(func.count()).select_from(source).where(*matching)).scalar_one()
+        counted = select(func.count(), func.min(activities.c.number)).select_from(source).where(*matching)
+        total, oldest = connection.execute(counted).one()
         rows = connection.execute(page.limit(limit).offset(offset)).all()
-    return ActivityPage([_recorded(row) for row in rows], total)
+    return ActivityPage([_recorded(row) for row in rows], total, oldest)
 
 
 def mask_address(address: str | None) -> str:

@@ -1,0 +1,57 @@
+"""`GET /api/v1/usage`: what an account sent this calendar month."""
+
+import asyncio
+from datetime import datetime
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from api.auth.acting import blocking
+from api.routes.desk import Desk, answer, instant, now, shows
+from schemas.figures import Figures, OverviewQuestion
+from schemas.projects import Scope
+from schemas.selection import Selection
+from schemas.windows import TimeRange
+from storage.meta.projects import list_projects
+
+_USAGE = {
+    "period": {"start": "2026-02-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"},
+    "events": {"used": 45230, "limit": None},
+    "pageviews": 30100,
+    "projects": 2,
+}
+
+
+def create_router(desk: Desk) -> APIRouter:
+    """The route; its path is below the prefix of the surface."""
+    router = APIRouter(tags=["account"])
+
+    @router.get("/usage", responses=shows(_USAGE))
+    async def get_usage(request: Request) -> Response:
+        """Events and pageviews of all projects of the account since the first of the month, in UTC."""
+        key = await desk.caller(request, Scope.READ)
+        found = await blocking(list_projects, desk.metadata, key.account_id)
+        if key.project_id is not None:
+            found = [project for project in found if project.id == key.project_id]
+        month = month_of(now())
+        figures = await asyncio.gather(*(_figures(desk, project.id, month) for project in found))
+        body: dict[str, Any] = {
+            "period": {"start": instant(month.start), "end": instant(month.end)},
+            "events": {"used": sum(one.events for one in figures), "limit": None},
+            "pageviews": sum(one.pageviews for one in figures),
+            "projects": len(found),
+        }
+        return answer(body)
+
+    return router
+
+
+def month_of(at: datetime) -> TimeRange:
+    """The calendar month an instant is in, in UTC."""
+    start = at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    following = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
+    return TimeRange(start, following)
+
+
+async def _figures(desk: Desk, project: int, month: TimeRange) -> Figures:
+    return (await desk.held.analytics.ask(OverviewQuestion(Selection(project, month)))).answer.total
