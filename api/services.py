@@ -21,6 +21,7 @@ from api.log.producer import LogProducer
 from api.mail import Mailer
 from api.settings import ApiSettings
 from storage.meta.engine import Metadata
+from storage.meta.kept import KeptRepository
 from storage.meta.tokens import Tokens
 
 
@@ -45,6 +46,7 @@ class Services:
     tokens: Tokens
     limiter: Limiter
     mailer: Mailer
+    kept: KeptRepository | None = None
     live_source: LiveSource | None = None
     recent: RecentEvents | None = None
     readiness: Readiness = field(default_factory=Readiness)
@@ -59,6 +61,13 @@ class Services:
         if self.metadata is None:
             raise RuntimeError("this process was given keys and projects in place of a database")
         return self.metadata
+
+    @property
+    def things(self) -> KeptRepository:
+        """What projects keep, for routes that cannot be without it."""
+        if self.kept is None:
+            raise RuntimeError("this process was given keys and projects in place of a database")
+        return self.kept
 
     def begin_to_stop(self) -> None:
         """Not ready any more, and endless answers end; safe to repeat."""

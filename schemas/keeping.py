@@ -101,13 +101,13 @@ def checked(body: T) -> T:
     return body if check is None else check(body)
 
 
-def check_credentials(provider: str, credentials: Any) -> bytes:
+def check_credentials(provider: Any, credentials: Any) -> bytes:
     """What is sealed of a source's credentials; raises InvalidKept, and never repeats them."""
     if credentials in (None, ""):
         raise InvalidKept("credentials", is_missing=True)
     if not isinstance(credentials, dict) or not credentials:
         raise InvalidKept("credentials")
-    wanted = _CREDENTIALS.get(provider)
+    wanted = _CREDENTIALS.get(provider) if isinstance(provider, str) else None
     if wanted is not None and not any(names <= credentials.keys() and _are_texts(credentials) for names in wanted):
         raise InvalidKept("credentials")
     encoded = msgspec.json.encode(credentials)
@@ -191,6 +191,8 @@ def _goal(goal: Goal) -> Goal:
         _demand(goal.duration_seconds, "durationSeconds")
         if not 1 <= (goal.duration_seconds or 0) <= _LONGEST_DURATION:
             raise InvalidKept("durationSeconds")
+        if goal.filters:
+            raise InvalidKept("filters")
     else:
         _event_or_page(goal)
     if not isfinite(goal.value):

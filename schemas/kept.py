@@ -1,12 +1,10 @@
 """What a project keeps beside its events: goals, funnels, segments, alerts, webhooks, dashboards and the like."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Literal, TypeVar
 
 from msgspec import Struct, field
-
-from schemas.filters import AllOf, Condition, Filter, Operator, both, equals, filter_of
-from schemas.funnels import page_filter
 
 Match = Literal["exact", "contains", "regex"]
 WebhookFormat = Literal["native", "zta", "ovyxa"]
@@ -29,6 +27,8 @@ class Body(Struct, frozen=True, kw_only=True, rename="camel"):
     prefix: ClassVar[str] = ""
     required: ClassVar[tuple[str, ...]] = ()
     state: ClassVar[frozenset[str]] = frozenset()
+    # The kind it is kept below, if it is part of something.
+    below: ClassVar[str] = ""
     # Of a log that the service writes, so many are kept below each parent; 0 for what callers make.
     newest: ClassVar[int] = 0
 
@@ -135,6 +135,7 @@ class Trigger(Body, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "trigger"
     prefix: ClassVar[str] = "trigger"
+    below: ClassVar[str] = "alert"
     newest: ClassVar[int] = 1000
 
     metric: str
@@ -173,6 +174,7 @@ class Delivery(Body, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "delivery"
     prefix: ClassVar[str] = "delivery"
+    below: ClassVar[str] = "webhook"
     newest: ClassVar[int] = 100
 
     event: str
@@ -245,6 +247,7 @@ class Widget(Body, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "widget"
     prefix: ClassVar[str] = "wid"
+    below: ClassVar[str] = "dashboard"
     required: ClassVar[tuple[str, ...]] = ("title", "type")
 
     title: str
@@ -269,6 +272,14 @@ class Source(Body, frozen=True, kw_only=True):
     key_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SourceActivity:
+    """When the last event of a source came in, and how many are of today."""
+
+    last: datetime
+    today: int
+
+
 class Share(Body, frozen=True, kw_only=True):
     """A link that lets anybody who has it see some periods."""
 
@@ -291,24 +302,6 @@ WIDGET_QUESTIONS = {
     "funnel": "funnel",
     "retention": "retention",
 }
-
-
-def filter_kept(filters: Any) -> Filter:
-    """The filter of a kept thing's `filters`; raises InvalidQuestion."""
-    return AllOf() if filters is None else filter_of(filters)
-
-
-def reached(thing: Goal | Step) -> Filter | None:
-    """Which events reach a goal or take a step; None for a goal that takes time, and a step that is a goal."""
-    if thing.type == "pageview":
-        return both(page_filter(thing.path or "", thing.match_type), filter_kept(thing.filters))
-    if thing.type != "event":
-        return None
-    parts: list[Condition] = [equals("event", thing.event or "")]
-    for key, value in (("category", thing.event_category), ("label", thing.event_label)):
-        if value is not None:
-            parts.append(Condition(f"properties.{key}", Operator.EQ, value))
-    return both(AllOf(tuple(parts)), filter_kept(thing.filters))
 
 
 def alert_target(metric: str) -> tuple[str, str] | None:

@@ -16,6 +16,7 @@ from schemas.answers import EventDetail, EventItem, EventsAnswer
 from schemas.figures import BreakdownAnswer, BreakdownQuestion, OverviewAnswer, OverviewQuestion
 from schemas.funnels import FunnelAnswer, FunnelQuestion
 from schemas.goals import GoalAnswer, GoalQuestion
+from schemas.kept import SourceActivity
 from schemas.listing import EventsQuestion
 from schemas.names import EventName, NamesQuestion, PropertyKey, PropertyValue
 from schemas.paths import PathsAnswer, PathsQuestion
@@ -44,6 +45,7 @@ from storage.query.planner import Plan, plan
 from storage.query.retention import answer_retention
 from storage.query.series import answer_series
 from storage.query.sessions import find_session, list_sessions
+from storage.query.sources import source_activity
 
 T = TypeVar("T")
 Aliases: TypeAlias = Mapping[str, str]
@@ -184,6 +186,16 @@ class Analytics:
             ("counts", project, since),
             project,
             lambda cursor, lake, aliases, _: count_project(cursor, lake, project, since, aliases),
+        )
+
+    async def sources(
+        self, project: int, sources: tuple[str, ...], since: datetime
+    ) -> Answered[Mapping[str, SourceActivity]]:
+        """What came from each source, ever and since an instant; raises as `ask`."""
+        return await self._answered(
+            ("sources", project, sources, since),
+            project,
+            lambda cursor, lake, *_: source_activity(cursor, lake, project, sources, since),
         )
 
     async def event(self, project: int, event_id: str) -> EventDetail | None:

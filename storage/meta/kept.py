@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Generic, TypeAlias
@@ -10,8 +10,10 @@ from typing import Any, Final, Generic, TypeAlias
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
+from schemas.conversions import filter_kept, reached
+from schemas.filters import Filter
 from schemas.keeping import InvalidKept, UnknownReference, checked, patterns, references
-from schemas.kept import OVERVIEW, Body, Dashboard, T
+from schemas.kept import OVERVIEW, Body, Dashboard, Funnel, Goal, Segment, T
 from schemas.questions import InvalidQuestion
 from storage.errors import Conflict, NotFound
 from storage.meta.activities import Activity, Actor, record
@@ -94,10 +96,14 @@ class KeptRepository:
         body = checked(body)
         self._check(connection, project_id, body, None)
         account_id = account_of(connection, project_id)
-        if parent_id is not None:
-            parent = (kept.c.id == parent_id) & (kept.c.project_id == project_id) & kept.c.deleted_at.is_(None)
-            if connection.execute(select(kept.c.number).where(parent)).one_or_none() is None:
-                raise NotFound("no such parent")
+        if body.below:
+            parent = (kept.c.id == (parent_id or "")) & (kept.c.project_id == project_id) & (kept.c.kind == body.below)
+            live = parent & kept.c.deleted_at.is_(None)
+            if (
+                not _is_id(parent_id or "")
+                or connection.execute(select(kept.c.number).where(live)).one_or_none() is None
+            ):
+                raise NotFound(f"no such {body.below}")
         if not body.newest and _count(connection, type(body), project_id, parent_id) >= MOST:
             raise Conflict(f"a project keeps at most {MOST} {body.kind}s")
         named = new_id(body.prefix)
@@ -117,6 +123,7 @@ class KeptRepository:
         made = _one(connection, type(body), kept.c.number == number)
         if by is not None:
             _note(connection, account_id, made, "created", by, now)
+            _touch(connection, parent_id, now)
         if body.newest:
             _prune(connection, made)
         return made
@@ -137,6 +144,23 @@ class KeptRepository:
         with self.metadata.read() as connection:
             row = connection.execute(_rows().where(meant)).one_or_none()
         return None if row is None else _kept(kind, row)
+
+    def get_many(self, kind: type[T], project_id: int, ids: Iterable[str]) -> dict[str, T]:
+        """Bodies by id, of deleted things too; unknown ids are not among them."""
+        wanted = [thing_id for thing_id in ids if _is_id(thing_id)]
+        which = (kept.c.project_id == project_id) & (kept.c.kind == kind.kind) & kept.c.id.in_(wanted)
+        with self.metadata.read() as connection:
+            return {row.id: _kept(kind, row).body for row in connection.execute(_rows().where(which))}
+
+    def goal_filter(self, project_id: int, goal_id: str) -> Filter | None:
+        """The events that reach a goal; None where there is no such goal, or one that takes time."""
+        found = self.get(Goal, project_id, goal_id)
+        return None if found is None else reached(found.body)
+
+    def segment_filter(self, project_id: int, segment_id: str) -> Filter | None:
+        """The filter of a segment; None where there is no such segment."""
+        found = self.get(Segment, project_id, segment_id)
+        return None if found is None else filter_kept(found.body.filters)
 
     def page(
         self,
@@ -216,6 +240,7 @@ class KeptRepository:
             new = replace(old, body=body, updated_at=now if by is not None else old.updated_at)
             if by is not None:
                 _note(connection, account_id, new, "updated", by, now)
+                _touch(connection, old.parent_id, now)
         return new
 
     def delete(
@@ -254,6 +279,7 @@ class KeptRepository:
         below = (kept.c.parent_id == thing_id) & kept.c.deleted_at.is_(None)
         connection.execute(kept.update().where(below).values(gone))
         _note(connection, account_id, old, "deleted", by, now)
+        _touch(connection, old.parent_id, now)
         return old
 
     def put(self, connection: Connection, thing: Kept[T], body: T) -> Kept[T]:
@@ -297,9 +323,13 @@ class KeptRepository:
                 continue
             name, kind, thing_id = reference
             which = (kept.c.id == thing_id) & (kept.c.kind == kind) & (kept.c.project_id == project_id)
-            query = select(kept.c.number).where(which, kept.c.deleted_at.is_(None))
-            if not _is_id(thing_id) or connection.execute(query).one_or_none() is None:
+            query = select(kept.c.body).where(which, kept.c.deleted_at.is_(None))
+            found = connection.execute(query).scalar_one_or_none() if _is_id(thing_id) else None
+            if found is None:
                 raise UnknownReference(name, kind, thing_id)
+            # A step is an event, and a goal that takes time is none.
+            if isinstance(body, Funnel) and reached(msgspec.json.decode(found, type=Goal)) is None:
+                raise InvalidKept(name, value=thing_id)
 
 
 def furnish(connection: Connection, project_id: int, now: datetime) -> None:
@@ -386,6 +416,12 @@ def _kept(kind: type[T], row: Row[Any]) -> Kept[T]:
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
+
+
+def _touch(connection: Connection, parent_id: str | None, now: datetime) -> None:
+    """What is below a thing is part of it."""
+    if parent_id is not None:
+        connection.execute(kept.update().where(kept.c.id == parent_id).values(updated_at=now))
 
 
 def _prune(connection: Connection, last: Kept[Any]) -> None:

@@ -1,0 +1,93 @@
+"""`/alerts` of the native surface, when they went off, and that somebody has seen it."""
+
+from fastapi import APIRouter, Request, Response
+from msgspec.structs import replace
+
+from api.dependencies import Text, parameters
+from api.routes.kept import (
+    Change,
+    Crud,
+    Item,
+    Keeping,
+    Resource,
+    ThingId,
+    add_route,
+    add_routes,
+    answered,
+    fields_of,
+    instant,
+    listed,
+    shown,
+    stored,
+)
+from schemas.kept import Alert, Trigger
+from schemas.projects import Role, Scope
+from schemas.questions import parse_limit
+from storage.meta.accounts import account
+from storage.meta.kept import Kept
+
+
+def create_router(keeping: Keeping) -> APIRouter:
+    """The routes; paths are below the prefix of the surface."""
+    router = APIRouter(tags=["alerts"])
+    example = {
+        "name": "Busy",
+        "type": "threshold",
+        "metric": "pageviews",
+        "operator": ">",
+        "threshold": 1000,
+        "period": "1h",
+        "channels": ["webhook"],
+    }
+    add_routes(router, Crud(keeping, Resource(Alert, "/alerts", example, show=_shown)))
+
+    async def history(request: Request, thing_id: ThingId, limit: Text = None, cursor: Text = None) -> Response:
+        project = await keeping.reading(request)
+        alert = await keeping.get(Alert, project, thing_id)
+        with parameters():
+            size = parse_limit(limit)
+        page = await stored(
+            keeping.things.page, Trigger, project, limit=size, parent_id=alert.id, after=cursor, newest_first=True
+        )
+        return listed(request, [_trigger(item) for item in page.items], page, size)
+
+    async def acknowledge(request: Request, thing_id: ThingId) -> Response:
+        change = await keeping.changing(request, Scope.WRITE, Role.MEMBER, needs_body=False)
+        alert = await keeping.get(Alert, change.project, thing_id)
+        number = await stored(_acknowledge, keeping, alert, change)
+        return answered({"id": alert.id, "acknowledged": number})
+
+    add_route(router, "GET", "/alerts/{id}/history", history, "When an alert went off, newest first.")
+    router.add_api_route(
+        "/alerts/{id}/acknowledge", acknowledge, methods=["POST"], summary="Say that somebody saw it all."
+    )
+    return router
+
+
+def _acknowledge(keeping: Keeping, alert: Kept[Alert], change: Change) -> int:
+    """Mark what nobody had seen; how much that was."""
+    known = None if change.by.account_id is None else account(keeping.things.metadata, change.by.account_id)
+    who = None if known is None else known.user_id
+    fresh = [
+        trigger
+        for trigger in keeping.things.all(Trigger, alert.project_id, parent_id=alert.id)
+        if not trigger.body.acknowledged
+    ]
+    for trigger in fresh:
+        keeping.things.change(
+            Trigger,
+            alert.project_id,
+            trigger.id,
+            lambda old: replace(old, acknowledged=True, acknowledged_by=who, acknowledged_at=change.now),
+            None,
+            change.now,
+        )
+    return len(fresh)
+
+
+def _shown(thing: Kept[Alert]) -> Item:
+    return shown(thing) | {"condition": thing.body.condition, "cooldownSeconds": thing.body.cooldown}
+
+
+def _trigger(thing: Kept[Trigger]) -> Item:
+    return {"id": thing.id, "triggeredAt": instant(thing.created_at), **fields_of(thing.body)}

@@ -1,0 +1,158 @@
+"""`/sources` of the native surface (J-3, J-4): where a project's events come from, each with a key of its own."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Request, Response
+from msgspec.structs import replace
+
+from api.dependencies import Text, json_answer, parameters
+from api.routes.kept import (
+    Change,
+    Crud,
+    Item,
+    Keeping,
+    Resource,
+    ThingId,
+    add_route,
+    answered,
+    instant,
+    listed,
+    stored,
+)
+from schemas.keeping import body_of, changed_body, check_credentials
+from schemas.kept import Source, SourceActivity
+from schemas.projects import Scope
+from schemas.questions import parse_limit
+from storage.meta.kept import Kept
+from storage.meta.keys import NewKey
+from storage.meta.sources import create_source, delete_source
+
+PATH = "/sources"
+
+
+def create_router(keeping: Keeping) -> APIRouter:
+    """The routes; paths are below the prefix of the surface."""
+    router = APIRouter(tags=["sources"])
+    example = {
+        "provider": "google_analytics",
+        "name": "GA4 — Staging",
+        "credentials": {"measurementId": "G-XXXXXXXXXX", "apiSecret": "xxxxxxxxxxxxxxxx"},
+    }
+    crud = Crud(keeping, Resource(Source, PATH, example, scope=Scope.ADMIN))
+    one = f"{PATH}/{{id}}"
+
+    async def list_sources(request: Request, limit: Text = None, cursor: Text = None) -> Response:
+        project = await keeping.reading(request)
+        with parameters():
+            size = parse_limit(limit)
+        page = await stored(keeping.things.page, Source, project, limit=size, after=cursor)
+        seen = await _activity(keeping, project, page.items)
+        return listed(request, [_shown(item, seen.get(item.id)) for item in page.items], page, size)
+
+    async def create(request: Request) -> Response:
+        made, key = await stored(_create, keeping, await crud.change_of(request))
+        body = {
+            "id": made.id,
+            "provider": made.body.provider,
+            "name": made.body.name,
+            "status": made.body.status,
+            "createdAt": instant(made.created_at),
+            "writeKey": key.secret,
+        }
+        return answered(body, 201)
+
+    async def get(request: Request, thing_id: ThingId) -> Response:
+        project = await keeping.reading(request)
+        found = await keeping.get(Source, project, thing_id)
+        seen = await _activity(keeping, project, [found])
+        return json_answer(request, _shown_whole(found, seen.get(found.id)), {})
+
+    async def change(request: Request, thing_id: ThingId) -> Response:
+        asked = await crud.change_of(request)
+        new = await stored(_change, keeping, asked, thing_id)
+        seen = await _activity(keeping, asked.project, [new])
+        return answered(_shown_whole(new, seen.get(new.id)))
+
+    async def delete(request: Request, thing_id: ThingId) -> Response:
+        asked = await crud.change_of(request, needs_body=False)
+        await stored(delete_source, keeping.things, asked.project, thing_id, asked.by, asked.now)
+        return Response(status_code=204)
+
+    add_route(router, "GET", PATH, list_sources, "The project's sources, and what came from each today.")
+    add_route(router, "POST", PATH, create, "Connect a source; its write key is shown this once.", example)
+    add_route(router, "GET", one, get, "One source.")
+    add_route(router, "PATCH", one, change, "Change the name or the credentials of a source.", {"name": "GA4"})
+    add_route(router, "DELETE", one, delete, "Disconnect a source; its write key is refused from then on.")
+    return router
+
+
+def _create(keeping: Keeping, change: Change) -> tuple[Kept[Source], NewKey]:
+    body = body_of(Source, change.body)
+    credentials = check_credentials(body.provider, change.body["credentials"])
+    return create_source(keeping.things, change.project, body, credentials, change.by, change.now)
+
+
+def _change(keeping: Keeping, change: Change, source_id: str) -> Kept[Source]:
+    old = keeping.things.get(Source, change.project, source_id)
+    secret = None
+    if old is not None:
+        provider = change.body.get("provider", old.body.provider)
+        if "credentials" in change.body or provider != old.body.provider:
+            secret = check_credentials(provider, change.body.get("credentials"))
+    return keeping.things.change(
+        Source,
+        change.project,
+        source_id,
+        lambda now: changed_body(now, change.body),
+        change.by,
+        change.now,
+        secret=secret,
+    )
+
+
+async def _activity(keeping: Keeping, project: int, items: Sequence[Kept[Source]]) -> Mapping[str, SourceActivity]:
+    """What the lake knows of the sources; the first event of one is remembered, so that it stays active."""
+    if not items:
+        return {}
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    found = (await keeping.held.analytics.sources(project, tuple(item.id for item in items), today)).answer
+    for item in items:
+        seen = found.get(item.id)
+        if seen is not None and item.body.status == "provisioning":
+            await stored(_activate, keeping, item, seen)
+    return found
+
+
+def _activate(keeping: Keeping, item: Kept[Source], seen: SourceActivity) -> None:
+    keeping.things.change(
+        Source,
+        item.project_id,
+        item.id,
+        lambda old: replace(old, status="active", last_sync=seen.last) if old.status == "provisioning" else old,
+        None,
+        seen.last,
+    )
+
+
+def _shown(thing: Kept[Source], seen: SourceActivity | None) -> Item:
+    """The six fields of the seed."""
+    body = thing.body
+    last = seen.last if seen is not None else body.last_sync
+    return {
+        "id": thing.id,
+        "provider": body.provider,
+        "name": body.name,
+        "status": "active" if seen is not None and body.status == "provisioning" else body.status,
+        "lastSync": None if last is None else instant(last),
+        "eventsToday": 0 if seen is None else seen.today,
+    }
+
+
+def _shown_whole(thing: Kept[Source], seen: SourceActivity | None) -> Item:
+    return _shown(thing, seen) | {
+        "statusMessage": thing.body.status_message,
+        "keyId": thing.body.key_id,
+        "createdAt": instant(thing.created_at),
+        "updatedAt": instant(thing.updated_at),
+    }
