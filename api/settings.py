@@ -86,6 +86,14 @@ class ApiSettings(EventLimitSettings):
     login_secret: SecretStr | None = Field(
         None, description="Signs login tokens, 32 random characters or more; by default made once and kept."
     )
+    secret_key: SecretStr | None = Field(
+        None,
+        description="Seals webhook secrets and credentials of sources, 32 random characters or more, with commas between"
+        " a new key and older ones; by default made once and kept.",
+    )
+    webhook_allow_private: bool = Field(
+        False, description="Let webhooks lead to private addresses and other ports; for development."
+    )
     public_url: str | None = Field(
         None, pattern="^https?://[^ ]+$", description="Where browsers reach the API; links in mails begin with it."
     )
