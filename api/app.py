@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from api import openapi
 from api.analytics.opening import open_analytics
 from api.auth.keys import KeyResolver, ProjectFinder
+from api.checking import check_every_minute
 from api.dependencies import Access
 from api.dialects.catalogue import dialects
 from api.dialects.mount import Mounts
@@ -43,9 +44,15 @@ from api.mail import Mailer
 from api.middleware import NATIVE_MOUNTS, NativeSurface
 from api.routes import (
     activity,
+    alerts,
+    annotations,
     auth,
     breakdowns,
+    dashboards,
     events,
+    exports,
+    funnels,
+    goals,
     keys,
     me,
     metrics,
@@ -54,11 +61,17 @@ from api.routes import (
     people,
     projects,
     queries,
+    segments,
     sessions,
+    shares,
+    sources,
     team,
     usage,
+    webhooks,
 )
 from api.routes.desk import Desk
+from api.routes.kept import Keeping
+from api.routes.queries import no_goals
 from api.routes.realtime import RealtimeLane
 from api.services import Services
 from api.settings import ApiSettings
@@ -76,6 +89,8 @@ from storage.query.filters import refuse_bad_pattern
 logger = logging.getLogger(__name__)
 
 _MESSAGES = {404: "Not found", 405: "Method not allowed"}
+
+_KEPT = (goals, funnels, segments, alerts, webhooks, annotations, exports, dashboards, sources, shares)
 
 _FLUSH_SECONDS = 1
 _STORE_USES_SECONDS = 60
@@ -190,18 +205,22 @@ def _partitions(producer: LogProducer) -> int:
 
 def _native_routers(held: Services) -> list[APIRouter]:
     """The routes of the native surface, which are mounted at each of its prefixes."""
-    access = Access(held.keys, held.find_project, limiter=held.limiter)
-    desk = Desk(held, access)
+    things = held.kept
+    find_segment = things.segment_filter if things is not None else no_goals
+    find_goal = things.goal_filter if things is not None else no_goals
+    access = Access(held.keys, held.find_project, find_segment, held.limiter)
+    desk, keeping = Desk(held, access), Keeping(held, access)
     return [
         names.create_router(held.analytics, access),  # before the events, whose ids are any path
         events.create_router(held.analytics, access),
         metrics.create_router(held.analytics, access),
         overview.create_router(held.analytics, access),
         breakdowns.create_router(held.analytics, access),
-        queries.create_router(held.analytics, access),
+        queries.create_router(held.analytics, access, find_goal),
         sessions.create_router(held.analytics, access),
         people.create_router(held.analytics, access),
         *(module.create_router(desk) for module in (auth, me, projects, keys, team, activity, usage)),
+        *(module.create_router(keeping) for module in _KEPT),
     ]
 
 
@@ -237,6 +256,8 @@ def _background(held: Services) -> list[Coroutine[None, None, None]]:
     work = [flush_often(held.tally), every(_PURGE_SALTS_SECONDS, lambda: held.salts.purge(datetime.now(UTC)))]
     if held.recent is not None:
         work.append(held.recent.run())
+    if held.metadata is not None:
+        work.append(check_every_minute(held.readiness, held.metadata))
     if isinstance(held.keys, KeyCache):
         work.append(every(_STORE_USES_SECONDS, held.keys.store_uses))
     if settings.min_free_bytes and is_embedded(settings.directory.broker_file, settings.kafka_bootstrap_servers):

@@ -58,9 +58,8 @@ def create_router(keeping: Keeping) -> APIRouter:
         return answered({"id": alert.id, "acknowledged": number})
 
     add_route(router, "GET", "/alerts/{id}/history", history, "When an alert went off, newest first.")
-    router.add_api_route(
-        "/alerts/{id}/acknowledge", acknowledge, methods=["POST"], summary="Say that somebody saw it all."
-    )
+    seen = "Say that somebody saw all of it."
+    add_route(router, "POST", "/alerts/{id}/acknowledge", acknowledge, seen, status=200)
     return router
 
 

@@ -24,7 +24,7 @@ from schemas.questions import parse_limit
 from storage.meta.kept import Kept
 
 PATH = "/dashboards"
-WidgetId: TypeAlias = Annotated[str, Path(alias="widgetId")]
+WidgetId: TypeAlias = Annotated[str, Path(alias="widget_id")]
 
 
 def create_router(keeping: Keeping) -> APIRouter:
@@ -87,7 +87,7 @@ def _dashboards(router: APIRouter, keeping: Keeping) -> None:
 
 def _widgets(router: APIRouter, keeping: Keeping) -> None:
     path = f"{PATH}/{{id}}/widgets"
-    one = f"{path}/{{widgetId}}"
+    one = f"{path}/{{widget_id}}"
     example = {
         "title": "Top pages",
         "type": "table",

@@ -12,6 +12,7 @@ from api.auth.acting import actor, blocking
 from api.auth.keys import demand, project_of
 from api.dependencies import Access, Text, json_answer, json_body, parameters
 from api.errors import bad_request, conflict, not_found
+from api.openapi import CONFLICTS, OPEN
 from api.services import Services
 from schemas.instants import format_instant, to_millis
 from schemas.keeping import InvalidKept, body_of, changed_body
@@ -195,23 +196,31 @@ def add_routes(router: APIRouter, crud: Crud[T], *, without: frozenset[str] = fr
 
 
 def add_route(
-    router: APIRouter, method: str, path: str, handler: Callable[..., Any], summary: str, example: Item | None = None
+    router: APIRouter,
+    method: str,
+    path: str,
+    handler: Callable[..., Any],
+    summary: str,
+    example: Item | None = None,
+    *,
+    status: int | None = None,
+    is_open: bool = False,
 ) -> None:
-    """One route with the status and the body that its method has here."""
+    """One route with the status and the body that its method has here; an open one is asked without a key."""
+    said: Item = {OPEN: True} if is_open else {}
+    if method in ("POST", "PATCH") and example is not None:
+        content = {"application/json": {"schema": {"type": "object"}, "example": example}}
+        said |= {"requestBody": {"required": True, "content": content}}
+        if method == "POST":
+            said[CONFLICTS] = True  # one too many
     router.add_api_route(
         path,
         handler,
         methods=[method],
         summary=summary,
-        status_code={"POST": 201, "DELETE": 204}.get(method, 200),
-        openapi_extra=body_example(example) if example is not None and method in ("POST", "PATCH") else None,
+        status_code=status or {"POST": 201, "DELETE": 204}.get(method, 200),
+        openapi_extra=said or None,
     )
-
-
-def body_example(example: Item) -> Item:
-    """What the document says of a body."""
-    content = {"application/json": {"schema": {"type": "object"}, "example": example}}
-    return {"requestBody": {"required": True, "content": content}}
 
 
 async def stored(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -45,6 +45,8 @@ def create_router(keeping: Keeping) -> APIRouter:
 
     async def overview(request: Request, token: str, period: Text = None) -> Response:
         now = whole_second_after(datetime.now(UTC))
+        if keeping.held.kept is None:
+            raise not_found()
         share = await stored(find_share, keeping.things, token, now)
         tenant = None if share is None else await stored(project, keeping.things.metadata, share.project_id)
         if share is None or tenant is None:
@@ -72,7 +74,7 @@ def create_router(keeping: Keeping) -> APIRouter:
         return json_answer(request, body, made(str(found.answer.accuracy), tenant.timezone, found.watermark))
 
     add_route(router, "POST", PATH, create, "Make a link; its token is shown this once.", example)
-    add_route(router, "GET", f"{PATH}/{{token}}/overview", overview, "The figures that a link shows, without a key.")
+    add_route(router, "GET", f"{PATH}/{{token}}/overview", overview, "The figures that a link shows.", is_open=True)
     return router
 
 
