@@ -39,6 +39,10 @@ class TimeRange:
         return self.start >= self.end
 
 
+# All of time that an event may have.
+ALWAYS = TimeRange(FIRST, LAST)
+
+
 @dataclass(frozen=True, slots=True)
 class Bucket:
     """The part of a range that one point of a series stands for, and the point's label."""

@@ -38,9 +38,10 @@ class Surface:
     routes: Sequence[BaseRoute]
     # The body for a path, a status, and a text of its own if there is one.
     error: Callable[[str, int, str | None], bytes]
-    # Headers of every answer on a path, and those of its preflight; no headers where browsers are not let in.
-    cors: Callable[[str], Headers]
-    preflight: Callable[[str], Headers]
+    # Headers of every answer, and those of a preflight, for a path and the browser's origin; none where browsers are
+    # not let in.
+    cors: Callable[[str, bytes | None], Headers]
+    preflight: Callable[[str, bytes | None], Headers]
 
 
 class SurfaceApp:
@@ -69,8 +70,9 @@ class SurfaceApp:
         path: str = scope["path"]
         state: dict[str, Any] = {}
         scope = dict(scope, path=path.rstrip("/") or "/", root_path="", state=state)
+        origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
         if scope["method"] == "OPTIONS":
-            preflight = self.surface.preflight(scope["path"])
+            preflight = self.surface.preflight(scope["path"], origin)
             await send(
                 {
                     "type": "http.response.start",
@@ -80,7 +82,7 @@ class SurfaceApp:
             )
             await send({"type": "http.response.body"})
             return
-        cors = self.surface.cors(scope["path"])
+        cors = self.surface.cors(scope["path"], origin)
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -219,3 +219,12 @@ activities = Table(
     Index("ix_activities_account_id", "account_id", "at"),
     sqlite_autoincrement=True,
 )
+
+# How the service found itself, once a minute: the minute is the key, so that of several processes one writes.
+checks = Table(
+    "checks",
+    tables,
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),
+    Column("is_ok", Boolean, nullable=False),
+    Column("latency_ms", Integer, nullable=False),
+)

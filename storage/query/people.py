@@ -1,7 +1,7 @@
 """People: what is known of them, from their events and from the changes of their profiles."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -9,13 +9,12 @@ import msgspec
 from schemas.filters import AllOf, AnyOf, Condition, Filter
 from schemas.people import PROFILE, PeopleAnswer, PeopleQuestion, Person, ProfileChange, ProjectCounts, changed
 from schemas.selection import Selection
-from schemas.windows import TimeRange
+from schemas.windows import ALWAYS
 from storage.query.engine import Cursor
 from storage.query.filters import filter_sql
-from storage.query.lake import DAWN, Lake
+from storage.query.lake import Lake
 from storage.query.rows import IN_TIME, Rows
 
-_ALWAYS = TimeRange(DAWN, datetime(9999, 12, 30, tzinfo=UTC))
 _COUNTED = "NOT is_system AND NOT is_bot"
 _DELETION = ProfileChange(delete=True)
 
@@ -135,4 +134,4 @@ def _of_profile(wanted: Filter) -> Filter:
 
 
 def _rows(lake: Lake, project: int, aliases: Mapping[str, str]) -> Rows:
-    return Rows(lake, Selection(project, _ALWAYS, includes_bots=True), aliases, sees_sessions=False)
+    return Rows(lake, Selection(project, ALWAYS, includes_bots=True), aliases, sees_sessions=False)

@@ -46,7 +46,7 @@ _Handler = Callable[[Request, Key], Awaitable[Response]]
 def surface(held: Services) -> Surface:
     """The dialect over a process's services; browsers are not let in, since keys are for servers only."""
     routes = _Routes(held)
-    return Surface("jetrack", routes.table(), error_body, lambda _: (), lambda _: ())
+    return Surface("jetrack", routes.table(), error_body, lambda _path, _origin: (), lambda _path, _origin: ())
 
 
 class _Routes:

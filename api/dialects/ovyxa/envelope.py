@@ -47,12 +47,12 @@ def error_body(_: str, status: int, message: str | None) -> bytes:
     return msgspec.json.encode({"error": {"code": code, "message": message or usual}})
 
 
-def cors(_: str) -> Headers:
+def cors(_path: str, _origin: bytes | None) -> Headers:
     """All origins, on every path."""
     return _CORS
 
 
-def preflight(_: str) -> Headers:
+def preflight(_path: str, _origin: bytes | None) -> Headers:
     return _PREFLIGHT
 
 

@@ -83,7 +83,7 @@ def _error(path: str, status: int, message: str | None) -> bytes:
     return f"{path} {status} {message}".encode()
 
 
-def _cors(path: str) -> Headers:
+def _cors(path: str, _origin: bytes | None = None) -> Headers:
     return ((b"access-control-allow-origin", b"*"),) if path != "/api/closed" else ()
 
 
@@ -94,7 +94,7 @@ async def _native(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.fixture
 def app() -> ASGIApp:
     routes = [Route("/api/open", _fine, methods=["GET"]), Route("/api/closed", _fine)]
-    surface = Surface("zta", routes, _error, _cors, lambda path: (*_cors(path), (b"x-path", path.encode())))
+    surface = Surface("zta", routes, _error, _cors, lambda path, _: (*_cors(path), (b"x-path", path.encode())))
     return Mounts(_native, {"zta": SurfaceApp(surface)}, "/base")
 
 

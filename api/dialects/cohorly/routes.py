@@ -1,0 +1,15 @@
+"""Cohorly's routes."""
+
+from api.dialects.cohorly.admin import Admin
+from api.dialects.cohorly.envelope import cors, error_body, preflight
+from api.dialects.cohorly.ingestion import Ingestion
+from api.dialects.cohorly.queries import Queries
+from api.dialects.cohorly.status import Status
+from api.dialects.surface import Surface
+from api.services import Services
+
+
+def surface(held: Services) -> Surface:
+    """The dialect over a process's services."""
+    routes = [*Ingestion(held).routes(), *Admin(held).routes(), *Queries(held).routes(), *Status(held).routes()]
+    return Surface("cohorly", routes, error_body, cors, preflight)
