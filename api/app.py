@@ -41,7 +41,7 @@ from api.log.disk import is_embedded, watch_disk
 from api.log.live import LiveReader
 from api.log.producer import KafkaProducer, LogProducer
 from api.mail import Mailer
-from api.middleware import NATIVE_MOUNTS, NativeSurface
+from api.middleware import NATIVE_MOUNTS, HeadAsGet, NativeSurface
 from api.routes import (
     activity,
     alerts,
@@ -182,7 +182,7 @@ def create_app(settings: ApiSettings, services: Services | None = None) -> ASGIA
     openapi.complete(app)  # last: the framework makes the document anew when a route is added
     surfaces = Mounts(NativeSurface(app, settings.root_path), dialects(held), settings.root_path)
     inner = RealtimeLane(
-        surfaces, held.live, held.recent, held.keys, held.find_project, held.stopping, settings.root_path
+        HeadAsGet(surfaces), held.live, held.recent, held.keys, held.find_project, held.stopping, settings.root_path
     )
     return Lane(inner, held.door, held.keys, held.find_project, held.sender, held.tally, held.refusals, settings)
 

@@ -23,6 +23,7 @@ CODES: dict[int, str] = {
     415: "unsupported_media_type",
     422: "bad_request",
     429: "rate_limited",
+    431: "headers_too_large",
     500: "internal_error",
     503: "unavailable",
 }
@@ -103,6 +104,10 @@ def too_slow() -> Problem:
 
 def too_large(message: str) -> Problem:
     return Problem(413, message)
+
+
+def head_too_large() -> Problem:
+    return Problem(431, "Request line and headers too large: at most 64 KB")
 
 
 def unavailable(message: str) -> Problem:

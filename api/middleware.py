@@ -68,3 +68,26 @@ def _with(scope: Scope, send: Send) -> Send:
         await send(message)
 
     return sending
+
+
+class HeadAsGet:
+    """Answers HEAD as GET would begin, whoever answers: status and headers, and no body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            await self._app(dict(scope, method="GET"), receive, _head_only(send))
+        else:
+            await self._app(scope, receive, send)
+
+
+def _head_only(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        # Complete with its head: who would stream a body without end is told that the client has gone.
+        if message["type"] == "http.response.start":
+            await send(message)
+            await send({"type": "http.response.body", "body": b""})
+
+    return sending

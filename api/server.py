@@ -12,6 +12,7 @@ from prometheus_client import start_http_server
 
 from api.app import assemble, create_app
 from api.health import metrics_registry
+from api.protocol import Protocol
 from api.services import Services
 from api.settings import ApiSettings
 from storage.logs import configure_logging
@@ -60,7 +61,7 @@ def serve(
         create_app(settings, services),
         root_path=settings.root_path,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="on",
         access_log=False,

@@ -77,7 +77,7 @@ class Lane:
         elif scope["method"] == "OPTIONS" or (scope["method"] in ("GET", "HEAD") and not is_batch):
             await self._app(scope, receive, send)
         else:
-            allow = b"POST, OPTIONS" if is_batch else b"GET, POST, OPTIONS"
+            allow = b"POST, OPTIONS" if is_batch else b"GET, HEAD, POST, OPTIONS"
             problem = not_allowed(allow)
             await _answer(send, problem.status, problem.body, problem.headers)
 

@@ -14,6 +14,7 @@ import httpx
 import uvicorn
 
 from api.app import assemble, create_app
+from api.protocol import Protocol
 from api.services import Services
 from api.settings import ApiSettings
 from schemas.projects import Dialect, Key, Project, Scope
@@ -68,7 +69,7 @@ def run_app(services: Services, grace_seconds: int = 15) -> Iterator[tuple[str, 
         create_app(settings, services),
         root_path=settings.root_path,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="on",
         log_config=None,

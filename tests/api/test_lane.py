@@ -342,8 +342,8 @@ class TestMethods:
     @pytest.mark.parametrize(
         ("method", "path", "allow"),
         [
-            ("PUT", EVENTS, "GET, POST, OPTIONS"),
-            ("DELETE", EVENTS + "/", "GET, POST, OPTIONS"),
+            ("PUT", EVENTS, "GET, HEAD, POST, OPTIONS"),
+            ("DELETE", EVENTS + "/", "GET, HEAD, POST, OPTIONS"),
             ("GET", BATCH, "POST, OPTIONS"),
             ("PATCH", "/compat/jcht" + BATCH, "POST, OPTIONS"),
         ],

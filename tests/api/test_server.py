@@ -99,6 +99,7 @@ def test_a_bound_socket_is_taken_over(kafka: str, tmp_path: Path) -> None:
                 wait_until((tmp_path / "run" / "api-0.ready").exists, 30)
                 url = f"http://127.0.0.1:{bound.getsockname()[1]}/health/live"
                 assert httpx.get(url).json() == {"status": "live"}
+                assert httpx.get(url, headers={"X-Long": "x" * 70_000}).status_code == 431
                 child.terminate()
                 assert child.wait(30) == 0
             finally:
