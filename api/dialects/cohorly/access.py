@@ -4,9 +4,10 @@ from typing import Any, cast
 
 from starlette.requests import Request
 
+from api.auth.acting import blocking
 from api.auth.keys import authenticate
 from api.dialects.cohorly.envelope import INGESTION
-from api.dialects.requests import bearer, blocking
+from api.dialects.requests import bearer
 from api.dialects.surface import Failure
 from api.errors import limited, not_found, unauthorized
 from api.limits.limiter import Quota, subject_of

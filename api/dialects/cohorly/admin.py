@@ -8,9 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from api.auth.acting import actor, blocking
 from api.dialects.cohorly.access import account_key, project_of
 from api.dialects.cohorly.envelope import bare
-from api.dialects.requests import actor, blocking, clamped, json_of, now
+from api.dialects.requests import clamped, json_of, now
 from api.dialects.surface import Failure
 from api.errors import not_found
 from api.services import Services

@@ -7,11 +7,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from api.auth.acting import blocking
 from api.auth.keys import authenticate
 from api.dialects.cohorly.access import count_ingestion, project_of_token
 from api.dialects.cohorly.envelope import bare
 from api.dialects.cohorly.translation import InvalidRecord, alias_of, change_of, event_of, known_once, token_of
-from api.dialects.requests import bearer, blocking, json_of
+from api.dialects.requests import bearer, json_of
 from api.dialects.surface import Failure
 from api.errors import Problem
 from api.ingest.intake import From, InvalidItem

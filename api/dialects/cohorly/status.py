@@ -8,8 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from api.auth.acting import blocking
 from api.dialects.cohorly.envelope import bare
-from api.dialects.requests import blocking, clamped
+from api.dialects.requests import clamped
 from api.errors import Problem
 from api.services import Services
 from schemas.instants import to_millis

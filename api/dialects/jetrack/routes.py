@@ -12,9 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from api.auth.acting import blocking
 from api.dialects.jetrack.envelope import enveloped, error_body
 from api.dialects.jetrack.parameters import read_range
-from api.dialects.requests import blocking, clamped, either_header, now
+from api.dialects.requests import clamped, either_header, now
 from api.dialects.surface import Surface
 from api.errors import forbidden, not_found
 from api.limits.limiter import Quota, subject_of

@@ -2,8 +2,9 @@
 
 from starlette.requests import Request
 
+from api.auth.acting import blocking
 from api.auth.keys import authenticate
-from api.dialects.requests import bearer, blocking
+from api.dialects.requests import bearer
 from api.errors import forbidden, not_found
 from api.limits.limiter import Quota
 from api.services import Services

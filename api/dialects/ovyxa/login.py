@@ -3,8 +3,9 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.auth.acting import log_in
 from api.dialects.ovyxa.envelope import bare, invalid, missing
-from api.dialects.requests import json_of, log_in
+from api.dialects.requests import json_of
 from api.dialects.surface import Failure
 from api.errors import malformed
 from api.services import Services
@@ -32,14 +33,15 @@ class Login:
             if not isinstance(body[name], str):
                 raise invalid(name, "field")
         try:
-            account, token, expires = await log_in(self._held, request, body["email"], body["password"], Dialect.OVYXA)
+            found = await log_in(self._held, request, body["email"], body["password"], Dialect.OVYXA)
         except Refused as error:
             raise Failure(401, "Invalid email or password") from error
+        account = found.account
         name = " ".join(part for part in (account.first_name, account.last_name) if part) or account.email
         return bare(
             {
-                "token": token,
+                "token": found.token,
                 "user": {"id": account.user_id, "email": account.email, "name": name},
-                "expires_at": format_instant(to_millis(expires)),
+                "expires_at": format_instant(to_millis(found.login.expires_at)),
             }
         )

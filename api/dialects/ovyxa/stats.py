@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from api.auth.acting import blocking
 from api.dependencies import made
 from api.dialects.ovyxa.access import authenticated, site_of
 from api.dialects.ovyxa.envelope import invalid, metrics_of, missing, statistics
@@ -120,7 +121,10 @@ class Statistics:
     async def _segment(self, project: Project, segment: str | None) -> Filter:
         if not segment:
             return EVERYTHING
-        raise invalid("segment")
+        found = await blocking(self._held.things.segment_filter, project.id, segment)
+        if found is None:
+            raise invalid("segment")
+        return found
 
     async def _data(
         self, project: Project, period: Period, filters: Filter

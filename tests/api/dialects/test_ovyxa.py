@@ -9,8 +9,10 @@ import httpx
 import msgspec
 import pytest
 
+from schemas.kept import Segment
 from schemas.rows import Row, WebFields
 from storage.meta.accounts import set_terms
+from storage.meta.activities import Actor
 from tests.api.dialects.world import EMAIL, PASSWORD, World, serving
 from tests.factories import event_row
 
@@ -300,3 +302,15 @@ def test_the_tier_of_the_account_limits_it(world: World, plan: str, most: int) -
     answer = ask()
     assert _error(answer)[:2] == (429, "rate_limited")
     assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_a_segment_filters(world: World) -> None:
+    kept = world.services.things.create(
+        world.project.id,
+        Segment(name="Page b", filters=[{"key": "path", "op": "eq", "value": "/b"}]),
+        Actor(world.first.account.id),
+        datetime.now(UTC),
+    )
+    assert _stats(world, "overview", segment=kept.id)["data"]["metrics"]["pageviews"] == 1
+    [page] = _stats(world, "pages", segment=kept.id)["data"]["results"]
+    assert page["page"] == "/b"
