@@ -16,7 +16,7 @@ from api.ingest.door import Door, Line, Origin
 from api.ingest.refusals import Refusals
 from api.ingest.sender import Sender
 from api.ingest.tally import Tally
-from api.ingest.validation import Refused, check_line, check_syntax, problem_of, split_batch
+from api.ingest.validation import Refused, check_line, check_syntax, problem_of, split_batch, stamped
 from api.middleware import CORS_HEADERS, NATIVE_MOUNTS
 from api.settings import ApiSettings
 from schemas.events import InvalidEvent
@@ -117,7 +117,7 @@ class Lane:
             event, raw = check_line(raw, self._limits, received)
         except InvalidEvent as error:
             raise problem_of(error) from error
-        line = Line(event, raw, self._idempotency_key(headers))
+        line = Line(event, stamped(raw, key.source), self._idempotency_key(headers))
         origin = await self._origin(scope, headers, key, received, not (event.user_id or event.anonymous_id))
         [event_id] = await self._door.accept(origin, [line])
         return 200, b'{"status":"ok","eventId":%b,"receivedAt":"%b"}' % (
@@ -129,7 +129,7 @@ class Lane:
         body = await self._read(receive, headers, self._settings.batch_body_bytes)
         received = time.time_ns() // 1_000_000
         self._demand(key, body.content)
-        lines, verdicts = self._checked(body.content, self._idempotency_key(headers), received)
+        lines, verdicts = self._checked(body.content, self._idempotency_key(headers), received, key.source)
         is_anonymous = any(not (line.event.user_id or line.event.anonymous_id) for line in lines)
         origin = await self._origin(scope, headers, key, received, is_anonymous)
         ids = iter(await self._door.accept(origin, lines) if lines else ())
@@ -155,7 +155,7 @@ class Lane:
         return 200 if lines else 400, msgspec.json.encode(answer)
 
     def _checked(
-        self, content: bytes, idempotency_key: str | None, received: int
+        self, content: bytes, idempotency_key: str | None, received: int, source: str | None
     ) -> tuple[list[Line], list[Refused | None]]:
         lines: list[Line] = []
         verdicts: list[Refused | None] = []
@@ -165,7 +165,8 @@ class Lane:
             except InvalidEvent as error:
                 verdicts.append(Refused(error.code, error.message))
             else:
-                lines.append(Line(event, checked, f"{idempotency_key}:{index}" if idempotency_key else None))
+                own = f"{idempotency_key}:{index}" if idempotency_key else None
+                lines.append(Line(event, stamped(checked, source), own))
                 verdicts.append(None)
         return lines, verdicts
 

@@ -12,6 +12,7 @@ _MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _SPACE = b" \t\r\n"
 _LIST = msgspec.json.Decoder(list[Raw])
 _ANY = msgspec.json.Decoder()
+_FIELDS = msgspec.json.Decoder(dict[str, Raw])
 
 
 class _Envelope(Struct):
@@ -41,6 +42,18 @@ def check_line(raw: bytes, limits: EventLimits, received: int) -> tuple[Event, b
             raise InvalidEvent("Malformed JSON") from error
     # Outside of texts, where JSON forbids it, a line feed is only space.
     return event, raw.replace(b"\n", b" ") if b"\n" in raw else raw
+
+
+def stamped(raw: bytes, source: str | None) -> bytes:
+    """JSON of an event that is from the source, whatever it says itself; what is no object is left for its check."""
+    if source is None:
+        return raw
+    try:
+        fields = _FIELDS.decode(raw)
+    except _MALFORMED:
+        return raw
+    fields["source"] = Raw(msgspec.json.encode(source))
+    return msgspec.json.encode(fields)
 
 
 def check_syntax(body: bytes) -> None:

@@ -29,6 +29,7 @@ KEYS: dict[bytes, Key] = {
     b"sg_ingest": Key("key_2", Dialect.JCHT, Scope.INGEST, 1, 7),
     b"sg_read": Key("key_3", Dialect.JCHT, Scope.READ, 1, 7),
     b"sg_account": Key("key_4", Dialect.JCHT, Scope.ADMIN, 1, None),
+    b"sg_source": Key("key_6", Dialect.JCHT, Scope.INGEST, 1, 7, source="src_a1B2c3D4e5F6"),
     b"bj_live_admin": Key("key_5", Dialect.JETRACK, Scope.ADMIN, 1, 7),
 }
 

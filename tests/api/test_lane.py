@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import zstandard
 
@@ -72,6 +73,25 @@ class TestOneEvent:
         assert segment.lines == [b'{"event":  "a", "properties": {"n": 1.50}}']
         assert (segment.header.project, segment.header.source) == (7, "api")
         assert (segment.header.visitor, segment.header.country, segment.header.agent) == (None, None, None)
+
+    def test_a_key_of_a_source_leaves_the_rest_of_an_event_as_it_is(self, api: Served) -> None:
+        body = b'{"event":"a", "source":"x", "properties": {"n": 1.50}}'
+        headers = {"X-API-Key": "sg_source"}
+        assert api.client.post(EVENTS, content=body, headers=headers).status_code == 200
+        [segment] = api.producer.records[0].segments()
+        assert segment.lines == [b'{"event":"a","source":"src_a1B2c3D4e5F6","properties":{"n": 1.50}}']
+        assert segment.header.source == "api"  # which is also a label of a metric
+
+    def test_a_key_of_a_source_may_make_an_event_too_large(self, api: Served) -> None:
+        """What it adds is judged with the rest, so that no worker refuses what was answered 200."""
+        most = api.services.settings.event_bytes
+        event = {"event": "a", "properties": {"a": "y" * 60_000, "b": "y" * 60_000, "c": "y" * 60_000, "d": ""}}
+        event["properties"]["d"] = "y" * (most - len(msgspec.json.encode(event)))  # type: ignore[index]
+        body = msgspec.json.encode(event)
+        assert len(body) == most
+        assert api.client.post(EVENTS, content=body).status_code == 200
+        answer = api.client.post(EVENTS, content=body, headers={"X-API-Key": "sg_source"})
+        assert problem(answer)[:2] == (413, "payload_too_large")
 
     def test_an_event_of_nobody_goes_by_its_id(self, api: Served) -> None:
         ids = [api.client.post(EVENTS, json={"event": "a"}).json()["eventId"] for _ in range(8)]
@@ -210,6 +230,15 @@ class TestBatch:
         response = api.client.post(BATCH, json=items, headers={"Idempotency-Key": "k"})
         assert response.json()["eventIds"] == ["k:0", None, "k:2", "mine"]
         assert sorted(id_ for _, id_, _ in kept(api)) == ["k:0", "k:2", "mine"]
+
+    def test_a_key_of_a_source_says_where_all_of_it_came_from(self, api: Served) -> None:
+        items: list[Any] = [{"event": "a", "source": "sdk-web"}, {}, 5, {"event": "b", "properties": {"n": 1}}]
+        response = api.client.post(BATCH, json=items, headers={"X-API-Key": "sg_source"})
+        assert [error["index"] for error in response.json()["errors"]] == [1, 2]
+        assert sorted((event["event"], event["source"]) for _, _, event in kept(api)) == [
+            ("a", "src_a1B2c3D4e5F6"),
+            ("b", "src_a1B2c3D4e5F6"),
+        ]
 
     def test_no_good_item(self, api: Served) -> None:
         response = api.client.post(BATCH, json=[{}, {"event": ""}])
