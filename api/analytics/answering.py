@@ -25,6 +25,7 @@ from schemas.questions import InvalidQuestion
 from schemas.retention import RetentionAnswer, RetentionQuestion
 from schemas.series import Metric, SeriesAnswer, SeriesQuestion
 from schemas.sessions import SessionAnswer, SessionPlace, SessionsAnswer, SessionsQuestion
+from schemas.table import TableAnswer, TableQuestion
 from schemas.windows import TimeRange, whole_second_after
 from storage.errors import Gone, Unavailable
 from storage.metrics import observe
@@ -46,6 +47,7 @@ from storage.query.retention import answer_retention
 from storage.query.series import answer_series
 from storage.query.sessions import find_session, list_sessions
 from storage.query.sources import source_activity
+from storage.query.table import answer_table
 
 T = TypeVar("T")
 Aliases: TypeAlias = Mapping[str, str]
@@ -122,6 +124,8 @@ class Analytics:
     @overload
     async def ask(self, question: EventsQuestion, at: AsOf | None = None) -> Answered[EventsAnswer]: ...
     @overload
+    async def ask(self, question: TableQuestion, at: AsOf | None = None) -> Answered[TableAnswer]: ...
+    @overload
     async def ask(self, question: PeopleQuestion, at: AsOf | None = None) -> Answered[PeopleAnswer]: ...
     async def ask(self, question: Any, at: AsOf | None = None) -> Answered[Any]:
         """The answer to any question, of the newest version or of one of the past.
@@ -135,8 +139,8 @@ class Analytics:
             project,
             partial(_answer_with, question),
             at,
-            # A page of events may have many megabytes.
-            keeps=not isinstance(question, EventsQuestion),
+            # Pages of events may have many megabytes.
+            keeps=not isinstance(question, EventsQuestion | TableQuestion),
         )
 
     async def names(self, question: NamesQuestion, at: AsOf | None = None) -> Answered[tuple[EventName, ...]]:
@@ -315,5 +319,6 @@ _ANSWERS: Mapping[type, Callable[[Cursor, Lake, Any, Aliases], Any]] = {
     GoalQuestion: answer_goal,
     SessionsQuestion: list_sessions,
     EventsQuestion: list_events,
+    TableQuestion: answer_table,
     PeopleQuestion: list_people,
 }
