@@ -114,10 +114,10 @@ class Lane:
             raise malformed()
         self._demand(key, raw)
         try:
-            event, raw = check_line(raw, self._limits, received)
+            event, raw = check_line(stamped(raw, key.source), self._limits, received)
         except InvalidEvent as error:
             raise problem_of(error) from error
-        line = Line(event, stamped(raw, key.source), self._idempotency_key(headers))
+        line = Line(event, raw, self._idempotency_key(headers))
         origin = await self._origin(scope, headers, key, received, not (event.user_id or event.anonymous_id))
         [event_id] = await self._door.accept(origin, [line])
         return 200, b'{"status":"ok","eventId":%b,"receivedAt":"%b"}' % (
@@ -161,12 +161,11 @@ class Lane:
         verdicts: list[Refused | None] = []
         for index, raw in enumerate(split_batch(content, self._settings.batch_events)):
             try:
-                event, checked = check_line(raw, self._limits, received)
+                event, checked = check_line(stamped(raw, source), self._limits, received)
             except InvalidEvent as error:
                 verdicts.append(Refused(error.code, error.message))
             else:
-                own = f"{idempotency_key}:{index}" if idempotency_key else None
-                lines.append(Line(event, stamped(checked, source), own))
+                lines.append(Line(event, checked, f"{idempotency_key}:{index}" if idempotency_key else None))
                 verdicts.append(None)
         return lines, verdicts
 
