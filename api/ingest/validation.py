@@ -1,11 +1,13 @@
 """The checks every way in shares: one event, and the events of a batch."""
 
+import re
 from dataclasses import dataclass
 
 import msgspec
 from msgspec import Raw, Struct
 
 from api.errors import Problem, bad_request, malformed, too_large
+from api.ingest.splitting import split_array
 from schemas.events import Event, EventLimits, InvalidEvent, ProblemCode, check_event, decode_event
 
 _MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -20,6 +22,7 @@ class _Envelope(Struct):
 
 
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
+_EVENTS = re.compile(rb'"events"[ \t\r\n]*:[ \t\r\n]*(?=\[)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ def check_line(raw: bytes, limits: EventLimits, received: int) -> tuple[Event, b
     """The event of some JSON, and the line that goes into the log. Raises InvalidEvent."""
     event = decode_event(raw)
     check_event(event, raw, limits, received)
+    if event.event.isspace():
+        raise InvalidEvent("Missing required field: event")
     # Fields that nobody knows are not decoded, and could hold anything.
     if not raw.isascii():
         try:
@@ -73,10 +78,8 @@ def split_batch(body: bytes, most: int) -> list[bytes]:
     start = body.lstrip(_SPACE)[:1]
     if not start:
         raise malformed()
-    raws = _listed(body) if start == b"[" else _enveloped(body) if start == b"{" else None
-    if raws is not None:
-        items = [bytes(raw) for raw in raws]
-    else:
+    items = _listed(body) if start == b"[" else _enveloped(body) if start == b"{" else None
+    if items is None:
         items = [stripped for line in body.split(b"\n") if (stripped := line.strip(_SPACE))]
     if not items:
         raise bad_request("Missing required field: events")
@@ -94,25 +97,40 @@ def problem_of(error: InvalidEvent) -> Problem:
     return too_large(error.message) if error.code == "payload_too_large" else bad_request(error.message)
 
 
-def _listed(body: bytes) -> list[Raw]:
+def _listed(body: bytes) -> list[bytes]:
     try:
-        return _LIST.decode(body)
+        return [bytes(raw) for raw in _LIST.decode(body)]
     except _MALFORMED as error:
-        raise malformed() from error
+        # One item that no decoder takes, half a character or a nest of thousands, is no reason to lose the rest.
+        if (found := split_array(body, body.index(b"["))) is None or body[found[1] :].strip(_SPACE):
+            raise malformed() from error
+        return found[0]
 
 
-def _enveloped(body: bytes) -> list[Raw] | None:
-    """The list of an envelope; None where the body is no single object, or one without `events`."""
+def _enveloped(body: bytes) -> list[bytes] | None:
+    """The items of an envelope; None where the body is no single object, or one without `events`."""
     try:
         events = bytes(_ENVELOPE.decode(body).events)
     except _MALFORMED:
-        return None
+        return _entangled(body)
     if not events:
         return None
     try:
-        return _LIST.decode(events)
+        return [bytes(raw) for raw in _LIST.decode(events)]
     except _MALFORMED as error:
         raise bad_request("Invalid field: events") from error
+
+
+def _entangled(body: bytes) -> list[bytes] | None:
+    """The items of an envelope, one of which no decoder takes."""
+    if (named := _EVENTS.search(body)) is None or (found := split_array(body, named.end())) is None:
+        return None
+    items, end = found
+    try:
+        rest = _ENVELOPE.decode(body[: named.end()] + b"[]" + body[end:])
+    except _MALFORMED:
+        return None
+    return items if bytes(rest.events) == b"[]" else None
 
 
 def _is_json(line: bytes) -> bool:

@@ -251,6 +251,13 @@ class TestBatch:
         assert body["error"] == "bad_request"
         assert kept(api) == []
 
+    @pytest.mark.parametrize("bad", [rb'{"event":"\udc00"}', b"[" * 10_000 + b"]" * 10_000])
+    def test_an_item_beyond_any_decoder_is_refused_alone(self, api: Served, bad: bytes) -> None:
+        body = api.client.post(BATCH, content=b'[{"event":"a"},' + bad + b',{"event":"b"}]').json()
+        assert (body["status"], body["accepted"], body["rejected"]) == ("partial", 2, 1)
+        assert [(error["index"], error["error"]) for error in body["errors"]] == [(1, "bad_request")]
+        assert sorted(event["event"] for _, _, event in kept(api)) == ["a", "b"]
+
     def test_a_large_item_is_that_items_error(self, api: Served) -> None:
         response = api.client.post(BATCH, json=[{"event": "a"}, {"event": "b", "properties": {"x": "y" * 210_000}}])
         assert response.status_code == 200

@@ -1,6 +1,7 @@
 """The checks of one event, and how a batch falls into events."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.errors import Problem
+from api.ingest.splitting import split_array
 from api.ingest.validation import check_line, check_syntax, split_batch
 from schemas.events import EventLimits, InvalidEvent, decode_event
 
@@ -56,6 +58,8 @@ def test_the_senders_own_bytes_are_kept() -> None:
         (b"{}", "Missing required field: event"),
         (b'{"event":""}', "Missing required field: event"),
         (b'{"event":null}', "Missing required field: event"),
+        (b'{"event":"  "}', "Missing required field: event"),
+        ('{"event":"\u2003\\n"}'.encode(), "Missing required field: event"),
         (b'{"event":1}', "Invalid field: event"),
         (b'{"event":"' + b"x" * 257 + b'"}', "Invalid field: event"),
         (b'{"event":"a","userId":5}', "Invalid field: userId"),
@@ -100,6 +104,61 @@ A, B = b'{"event":"a"}', b'{"event":"b","events":[]}'
 )
 def test_a_batch_falls_into_its_events(body: bytes, items: list[bytes]) -> None:
     assert split_batch(body, 1000) == items
+
+
+@given(st.lists(json_values, min_size=1, max_size=5), st.sampled_from([None, 1]))
+def test_brackets_alone_find_the_items_that_a_decoder_finds(values: list[Any], indent: int | None) -> None:
+    body = json.dumps(values, indent=indent, ensure_ascii=False).encode()
+    found = split_array(body, 0)
+    assert found is not None
+    assert [json.loads(item) for item in found[0]] == values
+    assert found[1] == len(body)
+
+
+DEEP = b"[" * 10_000 + b"]" * 10_000
+HALF = rb'{"event":"\udc00 ]} \" , ["}'
+
+
+@pytest.mark.parametrize(
+    "bad", [DEEP, HALF, b'{"a":' * 10_000 + b"1" + b"}" * 10_000, b"nonsense", b'{"event":"\x01"}']
+)
+@pytest.mark.parametrize("form", [b"[%b]", b' {"x": [{}], "events" : [%b], "y": 1}\n'])
+def test_one_item_beyond_any_decoder_leaves_the_others(form: bytes, bad: bytes) -> None:
+    assert split_batch(form % b" , ".join((A, bad, B)), 1000) == [A, bad, B]
+    assert split_batch(form % bad, 1000) == [bad]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + HALF,
+        b"[" + HALF + b",]",
+        b"[" + HALF + b",," + A + b"]",
+        b"[" + HALF + b"}",
+        b"[" + HALF + b"] x",
+        b"[" + HALF + b',"a]',
+        b"[" + HALF + b",[" + b"[]" * 200_000 + b"]]",
+    ],
+)
+def test_an_array_that_is_none_is_refused_whole(body: bytes) -> None:
+    with pytest.raises(Problem) as caught:
+        split_batch(body, 1000)
+    assert (caught.value.status, caught.value.message) == (400, "Malformed JSON")
+
+
+def test_an_envelope_that_is_none_falls_into_lines() -> None:
+    body = b'{"meta":{"events":[1]},"events":[' + HALF + b"]}"
+    assert split_batch(body, 1000) == [body]
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 5_000_000, b"[" + b"[]" * 2_500_000, b"[" + b"1," * 2_500_000, b'["' + b"\\" * 5_000_000]
+)
+def test_entangled_bodies_take_no_time(body: bytes) -> None:
+    started = time.process_time()
+    with pytest.raises(Problem):
+        split_batch(body, 1000)
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(
