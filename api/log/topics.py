@@ -1,12 +1,13 @@
 """The two topics as they must be: created when missing, checked and put right when present."""
 
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the library's stubs do not re-export them
     AdminClient,
     AlterConfigOpType,
@@ -26,6 +27,12 @@ from storage.settings import StorageSettings
 _REQUEST_SECONDS: Final = 10.0
 # Where more than asked for is the operator's choice and loses nothing; -1 stands for "no limit".
 _AT_LEAST: Final = frozenset({"retention.ms", "retention.bytes", "max.message.bytes"})
+
+# Errors of a connection that no waiting mends, and the settings they come from.
+_REFUSALS: Final = {
+    "_AUTHENTICATION": "KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM",
+    "_SSL": "KAFKA_SSL_CA_LOCATION and KAFKA_SECURITY_PROTOCOL",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +95,7 @@ def ensure_topics(settings: StorageSettings, flush_messages: int | None, wait_se
 
     Blocks until the log answers, at most `wait_seconds`; raises Unavailable. Safe to repeat and to run twice at once.
     """
-    admin = _admin(settings)
-    known = _await_topics(admin, settings, wait_seconds)
+    admin, known = _connect(settings, wait_seconds)
     lines = []
     for plan in topic_plans(settings, flush_messages):
         if plan.name in known:
@@ -105,8 +111,7 @@ def ensure_topics(settings: StorageSettings, flush_messages: int | None, wait_se
 
 def check_topics(settings: StorageSettings, flush_messages: int | None) -> list[str]:
     """What is wrong with the topics, changing nothing; raises Unavailable when the log does not answer."""
-    admin = _admin(settings)
-    known = _await_topics(admin, settings, 0)
+    admin, known = _connect(settings, 0)
     lines = []
     for plan in topic_plans(settings, flush_messages):
         if plan.name in known:
@@ -122,8 +127,8 @@ def group_lag(settings: StorageSettings) -> dict[int, int]:
 
     Retention may have taken records that were never read: they count from where the log begins.
     """
-    admin = _admin(settings)
-    count = _await_topics(admin, settings, 0).get(settings.kafka_topic, 0)
+    admin, known = _connect(settings, 0)
+    count = known.get(settings.kafka_topic, 0)
     places = [TopicPartition(settings.kafka_topic, number) for number in range(count)]
     if not places:
         return {}
@@ -155,18 +160,17 @@ def _ends(admin: AdminClient, places: list[TopicPartition], spec: OffsetSpec) ->
     return {place.partition: _result(future).offset for place, future in futures.items()}
 
 
-def _admin(settings: StorageSettings) -> AdminClient:
-    # Its own log lines would go to standard error, beside ours; what matters comes back as errors.
-    return AdminClient(settings.librdkafka() | {"log_level": 0, "socket.connection.setup.timeout.ms": 5000})
-
-
-def _await_topics(admin: AdminClient, settings: StorageSettings, wait_seconds: float) -> dict[str, int]:
-    """Partitions by topic, once the log answers."""
+def _connect(settings: StorageSettings, wait_seconds: float) -> tuple[AdminClient, dict[str, int]]:
+    """A client, and the partitions of each topic once the log answers."""
     deadline = time.monotonic() + wait_seconds
+    told: list[KafkaError] = []
+    admin = _admin(settings, told.append)
     while True:
         try:
             topics = _topics(admin, min(_REQUEST_SECONDS, max(wait_seconds, 5.0)))
         except Unavailable as error:
+            admin.poll(0)
+            _raise_refusal(settings, told, error)
             if time.monotonic() >= deadline:
                 raise Unavailable(
                     f"Kafka at {settings.kafka_bootstrap_servers} does not answer ({error});"
@@ -174,7 +178,26 @@ def _await_topics(admin: AdminClient, settings: StorageSettings, wait_seconds: f
                 ) from error
             time.sleep(0.2)
         else:
-            return {name: len(topic.partitions) for name, topic in topics.items()}
+            return admin, {name: len(topic.partitions) for name, topic in topics.items()}
+
+
+def _admin(settings: StorageSettings, tell: Callable[[KafkaError], None]) -> AdminClient:
+    # Its own log lines would go to standard error, beside ours; what matters comes back as errors.
+    quiet = {"log_level": 0, "socket.connection.setup.timeout.ms": 5000, "error_cb": tell}
+    try:
+        return AdminClient(settings.librdkafka() | quiet)  # type: ignore[arg-type]  # its stubs know no callbacks
+    except KafkaException as error:
+        why = _reason(error).rpartition("Failed to create admin client: ")[2]
+        raise Unavailable(f"the settings of Kafka cannot be used: {why}; see KAFKA_… in `doctor --settings`") from error
+
+
+def _raise_refusal(settings: StorageSettings, told: Sequence[KafkaError], cause: Unavailable) -> None:
+    """A broker that answers, and refuses, does so again: waiting for it would only hide why."""
+    for error in told:
+        if error.name() in _REFUSALS:
+            words = re.sub(r"^\w+://\S+ | \(after \d+ms in state \w+\)$", "", error.str())
+            advice = f"check {_REFUSALS[error.name()]}"
+            raise Unavailable(f"Kafka at {settings.kafka_bootstrap_servers} refuses: {words}; {advice}") from cause
 
 
 def _topics(admin: AdminClient, seconds: float, name: str | None = None) -> dict[str, TopicMetadata]:

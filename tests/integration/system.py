@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,13 +74,14 @@ class System:
 
 
 @contextlib.contextmanager
-def running(data: Path, **options: str) -> Iterator[System]:
-    """`streamgauge up` on a data directory, ended by SIGTERM; exit status 0 is asserted."""
+def running(data: Path, named: Mapping[str, str] | None = None, **options: str) -> Iterator[System]:
+    """`streamgauge up` on a data directory, with some variables, ended by SIGTERM; exit status 0 is asserted."""
     port = free_port()
     arguments = [COMMAND, "up", "--port", str(port), "--data-dir", str(data)]
     for name, value in options.items():
         arguments += [f"--{name.replace('_', '-')}", value]
     environment = {name: value for name, value in os.environ.items() if name != "KAFKA_BOOTSTRAP_SERVERS"}
+    environment |= named or {}
     data.mkdir(parents=True, exist_ok=True)
     with (data / "up.out").open("a") as output:
         process = subprocess.Popen(
