@@ -71,7 +71,7 @@ class PartitionState:
         """Take the record apart and move on; it must have the verdict TAKE."""
         rows: list[Row] = []
         rejects: list[DeadLetter] = []
-        erased = 0
+        erased, newest = 0, self.erased.newest
         around = self.poison.get(record.offset)
         items = decode_record(record, policy) if around is None else decode_around(record, policy, around)
         for item in items:
@@ -79,9 +79,7 @@ class PartitionState:
                 rejects.append(item)
             elif self.rejected and (record.offset, item.record_index) in self.rejected:
                 rejects.append(_bound(item))
-            elif item.received_at <= self.erased.newest and self.erased.covers(
-                item.project_id, item.distinct_id, item.received_at
-            ):
+            elif item.received_at <= newest and self.erased.covers(item.project_id, item.distinct_id, item.received_at):
                 erased += 1
             elif self.window.add(item.project_id, item.event_id, item.received_at):
                 rows.append(item)
