@@ -182,9 +182,18 @@ def create_app(settings: ApiSettings, services: Services | None = None) -> ASGIA
     openapi.complete(app)  # last: the framework makes the document anew when a route is added
     surfaces = Mounts(NativeSurface(app, settings.root_path), dialects(held), settings.root_path)
     inner = RealtimeLane(
-        HeadAsGet(surfaces), held.live, held.recent, held.keys, held.find_project, held.stopping, settings.root_path
+        HeadAsGet(surfaces),
+        held.live,
+        held.recent,
+        held.keys,
+        held.find_project,
+        held.stopping,
+        settings.root_path,
+        held.limiter,
     )
-    return Lane(inner, held.door, held.keys, held.find_project, held.sender, held.tally, held.refusals, settings)
+    return Lane(
+        inner, held.door, held.keys, held.find_project, held.sender, held.tally, held.refusals, settings, held.limiter
+    )
 
 
 def _login_secret(settings: ApiSettings) -> bytes:

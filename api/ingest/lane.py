@@ -17,11 +17,12 @@ from api.ingest.refusals import Refusals
 from api.ingest.sender import Sender
 from api.ingest.tally import Tally
 from api.ingest.validation import Refused, check_line, check_syntax, problem_of, split_batch, stamped
+from api.limits.limiter import Limiter, Quota, subject_of
 from api.middleware import CORS_HEADERS, NATIVE_MOUNTS
 from api.settings import ApiSettings
 from schemas.events import InvalidEvent
 from schemas.instants import format_millis
-from schemas.projects import Key
+from schemas.projects import Key, Role
 from schemas.projects import Scope as KeyScope
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Lane:
         tally: Tally,
         refusals: Refusals,
         settings: ApiSettings,
+        limiter: Limiter | None = None,
     ) -> None:
         self._app = app
         self._door = door
@@ -57,6 +59,7 @@ class Lane:
         self._sender = sender
         self._tally = tally
         self._refusals = refusals
+        self._limiter = limiter
         self._second = 0
         self._second_text = b""
         self._settings = settings
@@ -87,11 +90,14 @@ class Lane:
         try:
             headers = _merged(scope["headers"])
             key = await authenticate(self._keys, credential(headers))
+            if self._limiter is not None:
+                standing = self._limiter.admit(Quota.NATIVE_INGEST, subject_of(key), key.rate_limit)
+                further = standing.headers if standing is not None else ()
             status, body = await (self._batch if is_batch else self._event)(scope, receive, headers, key)
         except Disconnected:
             return
         except Problem as problem:
-            status, body, further = problem.status, problem.body, problem.headers
+            status, body, further = problem.status, problem.body, (*further, *problem.headers)
             self._note(problem, key)
         except Exception:  # the edge of the process: one broken request must not look like a dropped connection
             logger.exception("request failed", extra={"path": scope["path"]})
@@ -204,7 +210,7 @@ class Lane:
         wanted = None
         if scope["query_string"]:
             wanted = parse_qs(scope["query_string"].decode("latin-1")).get("projectId", [None])[-1]
-        project = await project_of(key, wanted, self._find_project)
+        project = await project_of(key, wanted, self._find_project, Role.ADMIN)
         visitor = self._sender.visitor(scope, headers, project) if is_anonymous else None
         return Origin(project, received, _DEFAULT_SOURCE, visitor, self._sender.country(scope))
 

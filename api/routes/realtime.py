@@ -10,8 +10,9 @@ from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.auth.keys import KeyResolver, ProjectFinder, authenticate, credential, demand, project_of
+from api.auth.keys import KeyResolver, ProjectFinder, authenticate, credential, demand, project_of, session
 from api.errors import Problem, bad_request, not_allowed, problem_body, unavailable
+from api.limits.limiter import Limiter, Quota, subject_of
 from api.live.exposition import CONTENT_TYPE, Exposition
 from api.live.realtime import Answers
 from api.live.recent import RecentEvents
@@ -45,6 +46,7 @@ class Poll:
     project: int
     minutes: int
     headers: Headers
+    limits: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class RealtimeLane:
@@ -59,6 +61,7 @@ class RealtimeLane:
         find_project: ProjectFinder,
         stopping: asyncio.Event,
         root_path: str,
+        limiter: Limiter | None = None,
     ) -> None:
         self._app = app
         self._view = view
@@ -68,6 +71,7 @@ class RealtimeLane:
         self._keys = keys
         self._find_project = find_project
         self._stopping = stopping
+        self._limiter = limiter
         handlers = dict(zip(REALTIME_PATHS, (self._current, self._stream, self._prometheus), strict=True))
         self._handlers: dict[str, Callable[[Poll, Scope, Receive, Send], Awaitable[None]]] = {
             f"{root_path}{mount}{path}{slash}": handler
@@ -95,7 +99,10 @@ class RealtimeLane:
 
     async def _poll(self, scope: Scope) -> Poll:
         headers: Headers = dict(scope["headers"])
-        key = await authenticate(self._keys, credential(headers))
+        key = await authenticate(self._keys, credential(headers) or session(headers))
+        standing = None
+        if self._limiter is not None:
+            standing = self._limiter.admit(Quota.REALTIME, subject_of(key), key.rate_limit)
         demand(key, KeyScope.READ)
         minutes, wanted = DEFAULT_MINUTES, None
         if scope["query_string"]:
@@ -107,24 +114,26 @@ class RealtimeLane:
             raise unavailable("The live counters are being read; ask again in a moment")
         if self._recent is not None:
             await self._recent.first(project)
-        return Poll(project, minutes, headers)
+        return Poll(project, minutes, headers, standing.headers if standing is not None else ())
 
     async def _current(self, poll: Poll, _scope: Scope, _receive: Receive, send: Send) -> None:
         answer = self._answers.get(poll.project, poll.minutes)
         if (known := poll.headers.get(b"if-none-match")) is not None and _matches(known, answer.tag):
-            await send({"type": "http.response.start", "status": 304, "headers": answer.unchanged_headers})
+            await send(
+                {"type": "http.response.start", "status": 304, "headers": [*answer.unchanged_headers, *poll.limits]}
+            )
             await send({"type": "http.response.body", "body": b""})
         else:
-            await send({"type": "http.response.start", "status": 200, "headers": answer.headers})
+            await send({"type": "http.response.start", "status": 200, "headers": [*answer.headers, *poll.limits]})
             await send({"type": "http.response.body", "body": answer.body})
 
     async def _prometheus(self, poll: Poll, _scope: Scope, _receive: Receive, send: Send) -> None:
         page = self._exposition.page(poll.project, time.time_ns() // 1_000_000)
-        headers = [(b"content-type", CONTENT_TYPE), (b"cache-control", b"no-store"), *CORS_HEADERS]
+        headers = [(b"content-type", CONTENT_TYPE), (b"cache-control", b"no-store"), *CORS_HEADERS, *poll.limits]
         await _answer(send, 200, headers, page)
 
     async def _stream(self, poll: Poll, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
+        await send({"type": "http.response.start", "status": 200, "headers": [*_STREAM_HEADERS, *poll.limits]})
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b""})
             return
@@ -153,7 +162,7 @@ class RealtimeLane:
     async def _is_allowed(self, poll: Poll) -> bool:
         """Whether the key still holds; a database that does not answer ends no stream."""
         try:
-            demand(await authenticate(self._keys, credential(poll.headers)), KeyScope.READ)
+            demand(await authenticate(self._keys, credential(poll.headers) or session(poll.headers)), KeyScope.READ)
         except Problem as problem:
             return problem.status == 503
         return True

@@ -42,7 +42,7 @@ def running(directory: Path, recent: RecentEvents | None = None, root_path: str 
         {2: Project(2, 1, "two", "two.example", "UTC", "site_2", "w", "t")},
     )
     source = FakeSource()
-    settings = ApiSettings(data_dir=directory, root_path=root_path)
+    settings = ApiSettings(data_dir=directory, root_path=root_path, rate_limits=False)
     services = assemble(settings, FakeProducer(partitions=1), keys, keys.find_project, source)
     services.recent = recent
     with run_app(services) as (url, loop):

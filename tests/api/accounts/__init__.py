@@ -1,0 +1,1 @@
+"""Accounts, projects, keys and teams as HTTP clients meet them."""
