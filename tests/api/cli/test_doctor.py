@@ -92,14 +92,15 @@ def test_a_port_that_is_taken_is_wrong(settings: ApiSettings) -> None:
 
 def test_a_child_that_is_not_ready_is_named_with_its_logs(settings: ApiSettings) -> None:
     patient = prepared(settings)
-    running = Running(1, "127.0.0.1", 1, "", (Member("worker-0", 1),))
-    with UpLock(settings.directory.run):
+    with UpLock(settings.directory.run), socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))  # taken, and nobody listens
+        running = Running(1, "127.0.0.1", deaf.getsockname()[1], "", (Member("worker-0", 1),))
         write_running(settings.directory.run, running)
         findings = examine(Patient(patient.settings, running))
 
     wrong = {finding.subject: finding.message for finding in findings if finding.state == "bad"}
     assert "worker-0.log" in wrong["worker-0"]
-    assert wrong["API"].startswith("does not answer at http://127.0.0.1:1")
+    assert wrong["API"].startswith(f"does not answer at {running.url}")
 
 
 def test_a_check_that_fails_in_an_unforeseen_way_spares_the_others(
