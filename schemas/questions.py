@@ -29,6 +29,15 @@ def parse_offset(text: str | None) -> int:
     return int(text)
 
 
+def parse_number(text: str | None, name: str) -> int | None:
+    """A whole number that is not negative, such as a version; raises InvalidQuestion."""
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdecimal() or len(text) > 18:
+        raise InvalidQuestion(f"Invalid parameter: {name}")
+    return int(text)
+
+
 def parse_flag(text: str | None, name: str) -> bool:
     """`true` or `false`, absent is false."""
     match (text or "false").lower():

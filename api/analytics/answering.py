@@ -17,6 +17,7 @@ from schemas.figures import BreakdownAnswer, BreakdownQuestion, OverviewAnswer, 
 from schemas.funnels import FunnelAnswer, FunnelQuestion
 from schemas.goals import GoalAnswer, GoalQuestion
 from schemas.kept import SourceActivity
+from schemas.letters import LettersAnswer, LettersQuestion
 from schemas.listing import EventsQuestion
 from schemas.names import EventName, NamesQuestion, PropertyKey, PropertyValue
 from schemas.paths import PathsAnswer, PathsQuestion
@@ -27,16 +28,18 @@ from schemas.series import Metric, SeriesAnswer, SeriesQuestion
 from schemas.sessions import SessionAnswer, SessionPlace, SessionsAnswer, SessionsQuestion
 from schemas.table import TableAnswer, TableQuestion
 from schemas.windows import TimeRange, whole_second_after
-from storage.errors import Gone, Unavailable
+from storage.errors import Gone, Refused, Unavailable
 from storage.metrics import observe
 from storage.query.breakdown import answer_breakdown
 from storage.query.engine import Cursor, QueryEngine
 from storage.query.events import find_event, list_events
+from storage.query.files import FilesAnswer, list_files
 from storage.query.freshness import LogState, Watermark, rollups_cover
 from storage.query.funnel import answer_funnel
 from storage.query.goals import answer_goal
 from storage.query.identities import Identities
 from storage.query.lake import Lake
+from storage.query.letters import list_letters
 from storage.query.names import event_names, property_keys, property_values
 from storage.query.overview import answer_overview
 from storage.query.paths import answer_paths
@@ -44,6 +47,7 @@ from storage.query.people import count_project, find_person, list_people
 from storage.query.pinned import PinnedLake, as_of, newest
 from storage.query.planner import Plan, plan
 from storage.query.retention import answer_retention
+from storage.query.sandbox import SandboxPolicy, SqlAnswer, SqlQuestion, ask_sql
 from storage.query.series import answer_series
 from storage.query.sessions import find_session, list_sessions
 from storage.query.sources import source_activity
@@ -104,6 +108,7 @@ class Analytics:
         self._identities = Identities(lake)
         self._searches = ThreadPoolExecutor(_SEARCH_THREADS, thread_name_prefix="log-search")
         self._searching = 0
+        self._is_running_sql = False
 
     @overload
     async def ask(self, question: OverviewQuestion, at: AsOf | None = None) -> Answered[OverviewAnswer]: ...
@@ -176,6 +181,26 @@ class Analytics:
             lambda cursor, lake, aliases, _: find_session(cursor, lake, project, place, includes_bots, aliases),
         )
 
+    async def sql(self, question: SqlQuestion) -> SqlAnswer:
+        """One statement of an analyst; raises Problem 400 for what is refused, 503 while another runs."""
+        if self._is_running_sql:
+            raise unavailable("Another statement runs now; send it again in a moment")
+        self._is_running_sql = True
+        try:
+            return await self._ask(object(), lambda: self._work(lambda cursor: self._sql(cursor, question)))
+        finally:
+            self._is_running_sql = False
+
+    async def dead_letters(self, question: LettersQuestion) -> LettersAnswer:
+        """A page of dead letters; raises as `ask`."""
+        return await self._ask(question, lambda: self._work(lambda cursor: list_letters(cursor, self._lake, question)))
+
+    async def files(self, table: str | None, version: int | None) -> FilesAnswer:
+        """The files of a table; raises as `ask`."""
+        return await self._ask(
+            ("files", table, version), lambda: self._work(lambda _: list_files(self._lake, table, version))
+        )
+
     async def person(self, project: int, user_id: str) -> Answered[Person | None]:
         """Somebody by any of their ids; raises as `ask`."""
         return await self._answered(
@@ -226,6 +251,8 @@ class Analytics:
             raise bad_request(str(error)) from error
         except Gone as error:
             raise gone(str(error)) from error
+        except Refused as error:
+            raise bad_request(f"The statement was refused: {error}") from error
 
     async def _answered(
         self, key: Hashable, project: int, answering: Answering[T], at: AsOf | None = None, *, keeps: bool = True
@@ -274,6 +301,13 @@ class Analytics:
             return await loop.run_in_executor(self._searches, self._finder.find, project, event_id, positions)
         finally:
             self._searching -= 1
+
+    def _sql(self, cursor: Cursor, question: SqlQuestion) -> SqlAnswer:
+        started = time.monotonic()
+        aliases = self._identities.of(cursor, question.project)
+        answer = ask_sql(cursor, newest(self._lake), question, aliases, SandboxPolicy())
+        observe("streamgauge_query_seconds", time.monotonic() - started, plan="sql")
+        return answer
 
     def _stored_event(self, cursor: Cursor, project: int, event_id: str) -> tuple[dict[int, int], EventDetail | None]:
         log = self._log_state()

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import duckdb
+import pyarrow as pa
 
 from storage.errors import StorageError, Unavailable
 from storage.lake.place import SCHEME, Place, let_read, store_failure
@@ -31,13 +32,20 @@ class EnginePolicy:
 class Cursor:
     """What one piece of work may do with the database; used by one thread."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, seconds: float) -> None:
+        """`seconds` is the time that all of the work has."""
         self._connection = connection
+        self.seconds = seconds
 
     def rows(self, sql: str, parameters: Sequence[object] | Mapping[str, object]) -> list[Row]:
         """All rows of one statement, its values bound by place or by name."""
-        bound = dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
-        return self._connection.execute(sql, bound).fetchall()
+        return self._connection.execute(sql, _bound(parameters)).fetchall()
+
+    def arrow(
+        self, sql: str, parameters: Sequence[object] | Mapping[str, object], batch_rows: int
+    ) -> pa.RecordBatchReader:
+        """The rows of one statement as they are made; read within the work."""
+        return self._connection.sql(sql, params=_bound(parameters)).to_arrow_reader(batch_rows)
 
 
 class QueryEngine:
@@ -77,7 +85,7 @@ class QueryEngine:
         timer.daemon = True
         timer.start()
         try:
-            return work(Cursor(connection))
+            return work(Cursor(connection, self.policy.timeout_seconds))
         except duckdb.InterruptException as error:
             raise Unavailable(
                 f"the question took longer than {self.policy.timeout_seconds:g} s, ask for a shorter range"
@@ -131,6 +139,10 @@ def _open(lake: str, policy: EnginePolicy) -> duckdb.DuckDBPyConnection:
     database.execute("SET enable_external_access = false")
     database.execute("SET lock_configuration = true")
     return database
+
+
+def _bound(parameters: Sequence[object] | Mapping[str, object]) -> list[object] | dict[str, object]:
+    return dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
 
 
 def _first_line(error: Exception) -> str:

@@ -12,7 +12,7 @@ from api.analytics.answering import Analytics, LogFinder
 from api.analytics.log_state import LogView, SilentLog
 from api.dependencies import Access
 from api.errors import Problem
-from api.routes import breakdowns, events, metrics, names, overview, people, queries, sessions
+from api.routes import breakdowns, events, lake, metrics, names, overview, people, queries, sessions, sql
 from schemas.projects import Dialect, Key, Scope
 from storage.query.engine import EnginePolicy, QueryEngine
 from storage.query.lake import Lake
@@ -31,6 +31,7 @@ def some_keys() -> FakeKeys:
         {
             b"reader": _key("reader", Scope.READ),
             b"other": _key("other", Scope.READ, project=2),
+            b"analyst": _key("analyst", Scope.SQL),
             b"sender": _key("sender", Scope.INGEST),
             b"account": _key("account", Scope.ADMIN, project=None),
             b"foreign": _key("foreign", Scope.ADMIN, dialect=Dialect.COHORLY),
@@ -73,7 +74,7 @@ def surface(
     app = FastAPI()
     routers = [
         module.create_router(analytics, access)
-        for module in (names, events, metrics, overview, breakdowns, sessions, people)
+        for module in (names, events, metrics, overview, breakdowns, sessions, people, sql, lake)
     ]
     for router in (*routers, queries.create_router(analytics, access, find_goal)):
         app.include_router(router, prefix="/api/v1")
