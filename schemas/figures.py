@@ -46,6 +46,7 @@ class Figures(Struct, frozen=True, rename="camel"):
     pageviews: int = 0
     visitors: int = 0
     sessions: int = 0
+    bounces: int = 0
     bounce_rate: float = 0.0
     avg_session_duration: int = 0
     avg_time_on_page: int = 0

@@ -116,6 +116,7 @@ def _figures(events: list[Row], begun: list[Session], aliases: Mapping[str, str]
         pageviews=sum(row.is_pageview for row in events),
         visitors=len(people),
         sessions=number,
+        bounces=sum(session.is_bounce for session in begun),
         bounce_rate=percentage(sum(session.is_bounce for session in begun), number),
         avg_session_duration=round(sum(session.duration for session in begun) / number) if number else 0,
         avg_time_on_page=round(sum(times) / len(times) if times else sum(gaps) / steps if steps else 0),

@@ -208,6 +208,14 @@ def find_record(metadata: Metadata, secret: str | bytes, now: datetime) -> KeyRe
     return _record(match, match.plan, match.account_limit)
 
 
+def is_expired(metadata: Metadata, secret: str | bytes, now: datetime) -> bool:
+    """Whether this was a good key until its time ran out; for telling its holder so."""
+    query = select(keys.c.expires_at).where(keys.c.digest == key_digest(secret), keys.c.revoked_at.is_(None))
+    with metadata.read() as connection:
+        expires_at = connection.execute(query).scalar_one_or_none()
+    return expires_at is not None and expires_at <= now
+
+
 def touch_keys(metadata: Metadata, uses: Mapping[str, datetime]) -> None:
     """Store when keys (by id) were last used, of each at most one write a minute."""
     if not uses:

@@ -28,6 +28,7 @@ COLUMNS = {
     "browserVersion": "browser_version",
     "os": "os",
     "device": "device",
+    "properties": "properties",
 }
 _PROPERTY = "properties."
 

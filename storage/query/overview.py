@@ -50,6 +50,7 @@ def _figures(counts: Sequence[int] | None, sessions: Sequence[float | None] | No
         pageviews=pageviews,
         visitors=visitors,
         sessions=int(number),
+        bounces=int(bounces),
         bounce_rate=percentage(bounces, number),
         avg_session_duration=round(duration / number) if number else 0,
         avg_time_on_page=round(on_page),

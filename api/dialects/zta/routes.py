@@ -1,0 +1,21 @@
+"""ZTA's routes under `/api`."""
+
+from api.dialects.surface import Surface
+from api.dialects.zta.access import Access
+from api.dialects.zta.envelope import cors, error_body, preflight
+from api.dialects.zta.export import Export
+from api.dialects.zta.keys import ApiKeys
+from api.dialects.zta.session import Session
+from api.dialects.zta.sites import Sites
+from api.dialects.zta.stats import Stats
+from api.dialects.zta.track import Track
+from api.services import Services
+
+_PARTS = (Session, Stats, Track, Export, Sites, ApiKeys)
+
+
+def surface(held: Services) -> Surface:
+    """The dialect over a process's services."""
+    access = Access(held)
+    routes = [route for part in _PARTS for route in part(access).routes()]
+    return Surface("zta", routes, error_body, cors, preflight)
