@@ -24,22 +24,25 @@ class Exposition:
 
     def page(self, project: int, now: int) -> bytes:
         """One scrape; `now` is unix milliseconds."""
-        totals = self._totals(project)
         freshness = self._view.freshness(now)
-        active = self._view.figures(project, now).active_users
         lines = [
-            *_family(_EVENTS, project, {"": totals.events}),
-            *_family(_PAGEVIEWS, project, {"": totals.pageviews}),
-            *_family(_ACTIVE, project, {f',window="{window}"': number for window, number in active.items()}),
             *_family(_ERROR, project, {"": freshness.error}),
             *_family(_STATE, project, {f',state="{state}"': int(state == freshness.state) for state in _STATES}),
         ]
-        if freshness.as_of is not None:
-            lines += _family(_AS_OF, project, {"": parse_instant(freshness.as_of) / 1000})
+        totals = self._view.totals(project)
+        # A scraper takes a 0 for a fresh start and what follows for new events: what is not known is left out.
+        if totals is not None and freshness.as_of is not None:
+            highest = self._never_less(project, totals)
+            active = self._view.figures(project, now).active_users
+            lines += [
+                *_family(_EVENTS, project, {"": highest.events}),
+                *_family(_PAGEVIEWS, project, {"": highest.pageviews}),
+                *_family(_ACTIVE, project, {f',window="{window}"': number for window, number in active.items()}),
+                *_family(_AS_OF, project, {"": parse_instant(freshness.as_of) / 1000}),
+            ]
         return "".join(f"{line}\n" for line in lines).encode()
 
-    def _totals(self, project: int) -> Totals:
-        now = self._view.totals(project)
+    def _never_less(self, project: int, now: Totals) -> Totals:
         before = self._highest.get(project, now)
         highest = Totals(max(before.events, now.events), max(before.pageviews, now.pageviews))
         self._highest[project] = highest

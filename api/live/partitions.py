@@ -11,6 +11,12 @@ State = Literal["live", "rebuilding", "stale"]
 STALE_MILLIS = 5_000
 # A take-over after kill -9 needs a session time-out and a load; shorter, and every one would be an outage.
 UNREADY_MILLIS = 30_000
+# Heartbeats of different workers are a second apart at most. Longer, and what one worker counts while another is dead
+# is shown so long beside what the dead one cannot count.
+_APART_MILLIS = 2_000
+# A worker asks for the end of its log every two seconds, and says a second later that it was there. Shorter, and a
+# healthy system would call itself behind.
+BEHIND_MILLIS = 6_000
 
 
 class Partitions:
@@ -26,39 +32,56 @@ class Partitions:
         self._statuses: dict[int, PartitionStatus] = {}
         # What was counted stays counted, so this only grows.
         self._counted_until: dict[int, int] = {}
+        self._chains: dict[int, str] = {}
 
-    def apply(self, status: PartitionStatus) -> bool:
-        """Take a heartbeat; whether the partition's chain is another one now."""
+    def apply(self, status: PartitionStatus) -> None:
+        """Take a heartbeat."""
         number = status.partition
         if status.state == "live":
             self._counted_until[number] = max(_counted_until(status), self._counted_until.get(number, 0))
         known = self._statuses.get(number)
         if known is not None and known.at > status.at:
-            return False
+            return
         self._statuses[number] = status
-        return known is None or known.chain != status.chain
+        # A new log counts once its owner has told all of it.
+        if status.state == "live" or number not in self._chains:
+            self._chains[number] = status.chain
 
     def statuses(self) -> list[PartitionStatus]:
         """The latest heartbeat of each partition. Any thread may call."""
         return list(self._statuses.values())
 
-    def chain(self, partition: int) -> str | None:
-        """The log that the partition is read from."""
-        status = self._statuses.get(partition)
-        return None if status is None else status.chain
+    def chains(self) -> dict[int, str]:
+        """The log that each partition is read from."""
+        return dict(self._chains)
 
     def as_of(self) -> int | None:
         """Everything accepted before this instant is counted; None until every partition was live once."""
-        instants = [self._counted_until.get(number) for number in self._numbers()]
-        known = [instant for instant in instants if instant is not None]
-        return min(known) if known and len(known) == len(instants) else None
+        instants = [self._counted_until.get(number, 0) for number in self._numbers()]
+        return min(instants, default=0) or None
+
+    def are_live(self) -> bool:
+        """Whether every partition has an owner that knows all of its past, and none is silent beside the others."""
+        statuses = self._all()
+        newest = max((status.at for status in statuses if status), default=0)
+        return bool(statuses) and all(
+            status and status.state == "live" and newest - status.at <= _APART_MILLIS for status in statuses
+        )
+
+    def are_caught_up(self) -> bool:
+        """Whether every partition was counted to its end when it was last heard of, or a moment before."""
+        return all(
+            status and status.at - self._counted_until.get(status.partition, 0) <= BEHIND_MILLIS
+            for status in self._all()
+        )
 
     def state(self, now: int) -> State:
         """The worst that holds of any partition."""
-        statuses = [self._statuses.get(number) for number in self._numbers()]
+        statuses = self._all()
         if not statuses or any(status is None or now - status.at > STALE_MILLIS for status in statuses):
             return "stale"
-        return "live" if all(status and status.state == "live" for status in statuses) else "rebuilding"
+        is_live = all(status and status.state == "live" for status in statuses)
+        return "live" if is_live and self.are_caught_up() else "rebuilding"
 
     def not_ready(self, now: int) -> list[str]:
         """Why the system is not ready, one line a reason. Lag alone is none."""
@@ -78,6 +101,9 @@ class Partitions:
             # A worker says so only after half a minute of failures.
             return f"partition {number} cannot be flushed: {' '.join(status.flush_error.split())}"
         return None
+
+    def _all(self) -> list[PartitionStatus | None]:
+        return [self._statuses.get(number) for number in self._numbers()]
 
     def _numbers(self) -> range | list[int]:
         return range(expected) if (expected := self._expected()) else sorted(self._statuses)

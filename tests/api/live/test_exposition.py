@@ -48,3 +48,4 @@ def test_a_view_that_heard_nothing_says_so() -> None:
     found = samples(Exposition(LiveView()).page(1, NOW))
     assert found["streamgauge_project_live_state", (("project", "1"), ("state", "stale"))] == 1
     assert ("streamgauge_project_live_as_of_seconds", (("project", "1"),)) not in found
+    assert ("streamgauge_project_events_total", (("project", "1"),)) not in found, "a 0 would be a fall"

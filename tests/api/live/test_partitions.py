@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.live.partitions import STALE_MILLIS, UNREADY_MILLIS, Partitions
+from api.live.partitions import BEHIND_MILLIS, STALE_MILLIS, UNREADY_MILLIS, Partitions
 from api.live.view import LiveView, partitions_ready
 from schemas.live import PartitionStatus
 from tests.api.live.messages import status
@@ -56,14 +56,29 @@ def test_a_new_owner_behind_the_dead_one_is_heard() -> None:
     assert partitions.state(NOW) == "rebuilding"
 
 
-def test_only_another_chain_is_told() -> None:
-    partitions = heard()
-    assert partitions.apply(status(NOW))
-    assert not partitions.apply(status(NOW + 1))
-    assert partitions.apply(status(NOW + 2, chain="new"))
-    assert not partitions.apply(status(NOW))
-    assert partitions.chain(0) == "new"
-    assert partitions.chain(1) is None
+def test_a_log_counts_when_its_owner_knows_all_of_it() -> None:
+    partitions = heard(status(NOW), status(NOW + 2, chain="new", state="rebuilding"))
+    assert partitions.chains() == {0: "cluster/topic"}
+    partitions.apply(status(NOW + 3, chain="new"))
+    partitions.apply(status(NOW))
+    assert partitions.chains() == {0: "new"}
+
+
+def test_a_partition_behind_its_log_is_not_live() -> None:
+    partitions = heard(status(NOW), status(NOW + BEHIND_MILLIS + 1, position=5, end=9))
+    assert partitions.are_live()
+    assert partitions.state(NOW + BEHIND_MILLIS + 1) == "rebuilding"
+    partitions.apply(status(NOW + BEHIND_MILLIS + 2, position=9))
+    assert partitions.state(NOW + BEHIND_MILLIS + 2) == "live"
+
+
+def test_a_partition_silent_beside_the_others_holds_them_up() -> None:
+    partitions = heard(status(NOW), status(NOW + 2000, partition=1))
+    assert partitions.are_live()
+    partitions.apply(status(NOW + 2001, partition=1))
+    assert not partitions.are_live()
+    assert partitions.state(NOW + 2001) == "live"
+    assert not heard(status(NOW), expected=2).are_live()
 
 
 @pytest.mark.parametrize(

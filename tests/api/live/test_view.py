@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.live.view import ERROR, LiveView
+from api.live.view import ERROR, LiveView, Totals
 from schemas.live import WINDOW_SECONDS, LiveMessage, SlotState
 from tests.api.live.messages import CHAIN, slot, status, totals
 
@@ -107,9 +107,9 @@ def test_another_chain_replaces_the_old_one_when_a_heartbeat_names_it() -> None:
         slot(NOW, position=1, events={"click": 1}, chain="new/topic"),
         totals(1, position=1, chain="new/topic"),
     )
-    assert (plain(view).events, view.totals(1).events) == (9, 90)
+    assert (plain(view).events, view.totals(1)) == (9, Totals(90, 0))
     view.apply(status(NOW_MS, chain="new/topic"))
-    assert (plain(view).events, view.totals(1).events) == (1, 1)
+    assert (plain(view).events, view.totals(1)) == (1, Totals(1, 0))
     view.apply(status(NOW_MS - 2000))
     assert plain(view).events == 1
 
@@ -119,7 +119,11 @@ def test_slots_expire_and_leave_nothing_behind() -> None:
     view.expire(NOW_MS)
     assert plain(view, 60).events == 1
     before = view.version(1)
-    view.expire(NOW_MS + (WINDOW_SECONDS + 20) * 1000)
+    later = NOW_MS + (WINDOW_SECONDS + 20) * 1000
+    view.expire(later)
+    assert plain(view, 60).events == 1, "without a worker the last complete figures stay"
+    view.apply(status(later))
+    view.expire(later)
     assert view.version(1) == 0
     view.apply(slot(NOW))
     assert view.version(1) == 0, "a slot from before the window is not taken up again"
@@ -135,20 +139,46 @@ def test_totals_add_over_partitions_and_keep_the_highest_position() -> None:
         totals(7, 1, position=3),
         totals(1, 1, partition=1),
     )
-    assert (view.totals(1).events, view.totals(1).pageviews) == (11, 5)
-    assert view.totals(2).events == 0
+    assert view.totals(1) == Totals(11, 5)
+    assert view.totals(2) == Totals(0, 0)
 
 
-def test_while_rebuilding_the_last_complete_figures_stay() -> None:
-    view = viewed(status(NOW_MS), slot(NOW, ids=["a"]))
-    view.apply(status(NOW_MS + 40_000, position=0, state="rebuilding"))
-    later = NOW_MS + 40_500
-    assert view.freshness(later).state == "rebuilding"
-    assert view.freshness(later).age_seconds == 40.5
-    assert view.figures(1, later).active_users["30s"] == 1, "as of the last complete instant"
-    view.apply(status(NOW_MS + 41_000))
-    assert view.freshness(later).state == "live"
-    assert view.figures(1, later + 500).active_users["30s"] == 0
+def test_before_all_partitions_were_counted_nothing_is_known() -> None:
+    view = LiveView(lambda: 2)
+    view.is_complete = True
+    for message in (status(NOW_MS), slot(NOW), totals(5)):
+        view.apply(message)
+    assert (plain(view).events, view.totals(1), view.freshness(NOW_MS).as_of) == (0, None, None)
+    view.apply(status(NOW_MS, partition=1))
+    assert (plain(view).events, view.totals(1)) == (1, Totals(5, 0))
+
+
+def test_as_of_stays_when_the_topic_gets_further_partitions() -> None:
+    count = 1
+    view = LiveView(lambda: count)
+    view.is_complete = True
+    view.apply(status(NOW_MS))
+    count = 2
+    view.apply(status(NOW_MS + 1000))
+    assert view.freshness(NOW_MS + 1000).as_of == "2027-01-15T08:00:05.000Z"
+    view.apply(status(NOW_MS - 500, partition=1))
+    assert view.freshness(NOW_MS + 1000).as_of == "2027-01-15T08:00:05.000Z"
+
+
+def test_what_waits_is_shown_at_once_when_the_partitions_are_back() -> None:
+    view = viewed(status(NOW_MS), status(NOW_MS, partition=1), slot(NOW), totals(1))
+    view.is_complete = True
+    view.apply(status(NOW_MS + 3000))  # the other is silent
+    view.apply(slot(NOW, position=2, events={"click": 8}))
+    view.apply(totals(8, position=2))
+    assert (plain(view).events, view.totals(1)) == (1, Totals(1, 0))
+    view.apply(status(NOW_MS + 4000, partition=1, state="rebuilding"))
+    assert view.freshness(NOW_MS + 4000).state == "rebuilding"
+    assert plain(view).events == 1
+    view.apply(slot(NOW, position=9, partition=1, events={"click": 100}))
+    view.apply(status(NOW_MS + 5000, partition=1))
+    assert view.freshness(NOW_MS + 5000).state == "live"
+    assert (view.figures(1, NOW_MS + 5000).events, view.totals(1)) == (108, Totals(8, 0))
 
 
 @given(st.randoms(use_true_random=False), st.lists(st.tuples(*[st.integers(0, 3)] * 4), max_size=40))
