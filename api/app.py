@@ -49,6 +49,7 @@ from api.routes import (
     auth,
     breakdowns,
     dashboards,
+    downloads,
     events,
     exports,
     funnels,
@@ -223,6 +224,7 @@ def _native_routers(held: Services) -> list[APIRouter]:
     desk, keeping = Desk(held, access), Keeping(held, access)
     return [
         names.create_router(held.analytics, access),  # before the events, whose ids are any path
+        downloads.create_router(held.analytics, access),
         events.create_router(held.analytics, access),
         metrics.create_router(held.analytics, access),
         overview.create_router(held.analytics, access),

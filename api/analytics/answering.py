@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,9 +10,11 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, overload
 
 from api.analytics.cache import AnswerCache, SingleFlight
+from api.analytics.downloads import Downloads
 from api.analytics.log_state import LogView, log_state
 from api.errors import bad_request, gone, unavailable
 from schemas.answers import EventDetail, EventItem, EventsAnswer
+from schemas.exports import ExportFormat, ExportQuestion
 from schemas.figures import BreakdownAnswer, BreakdownQuestion, OverviewAnswer, OverviewQuestion
 from schemas.funnels import FunnelAnswer, FunnelQuestion
 from schemas.goals import GoalAnswer, GoalQuestion
@@ -33,6 +35,7 @@ from storage.metrics import observe
 from storage.query.breakdown import answer_breakdown
 from storage.query.engine import Cursor, QueryEngine
 from storage.query.events import find_event, list_events
+from storage.query.exporting import Exporter
 from storage.query.files import FilesAnswer, list_files
 from storage.query.freshness import LogState, Watermark, rollups_cover
 from storage.query.funnel import answer_funnel
@@ -109,6 +112,8 @@ class Analytics:
         self._searches = ThreadPoolExecutor(_SEARCH_THREADS, thread_name_prefix="log-search")
         self._searching = 0
         self._is_running_sql = False
+        self._downloads = Downloads()
+        self._exporter: Exporter | None = None
 
     @overload
     async def ask(self, question: OverviewQuestion, at: AsOf | None = None) -> Answered[OverviewAnswer]: ...
@@ -191,6 +196,30 @@ class Analytics:
         finally:
             self._is_running_sql = False
 
+    async def export(
+        self, question: ExportQuestion, form: ExportFormat, at: AsOf | None = None
+    ) -> Answered[AsyncIterator[bytes]]:
+        """Chunks of a download; raises as `ask`, and while they are read whatever breaks them off."""
+
+        def prepare(cursor: Cursor) -> tuple[PinnedLake, Aliases, int]:
+            log = self._log_state()
+            watermark = self._watermark.read(log)
+            lake = newest(self._lake) if at is None else as_of(self._lake, at)
+            identities = Identities(lake) if lake.is_past else self._identities
+            if lake.is_past:
+                watermark = _watermark_of(lake, log)
+            return lake, identities.of(cursor, question.selection.project), watermark
+
+        async def start() -> Answered[AsyncIterator[bytes]]:
+            lake, aliases, watermark = await self._work(prepare)
+            if self._exporter is None:
+                self._exporter = Exporter(self._lake.place)
+            opening = partial(self._exporter.open, lake, question, aliases)
+            chunks = await self._downloads.start(opening, form)
+            return Answered(chunks, watermark, lake.pinned_version)
+
+        return await self._ask(object(), start)
+
     async def dead_letters(self, question: LettersQuestion) -> LettersAnswer:
         """A page of dead letters; raises as `ask`."""
         return await self._ask(question, lambda: self._work(lambda cursor: list_letters(cursor, self._lake, question)))
@@ -239,6 +268,9 @@ class Analytics:
 
     def close(self) -> None:
         """Wait for running questions, turn away waiting ones, close the database. Blocks."""
+        self._downloads.close()
+        if self._exporter is not None:
+            self._exporter.close()
         self._engine.close()
         self._searches.shutdown(cancel_futures=True)
 

@@ -3,9 +3,10 @@
 import csv
 import io
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, BinaryIO, Literal
 
 import duckdb
@@ -19,27 +20,41 @@ from storage.lake.publication import create_views, open_tables, pin
 from storage.lake.tables import table_uri
 from storage.lake.views import literal
 
-Format = Literal["csv", "json", "parquet", "arrow"]
+Format = Literal["csv", "json", "ndjson", "parquet", "arrow"]
 
 # Rows that are in memory at once while an answer is written.
 BATCH_ROWS = 10_000
+_GROUP_BYTES = 16 * 1024 * 1024
 _encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
 
 
 class Answer:
     """The result of one statement, read once, by whoever asked."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, statement: str, files: Sequence[str]) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        statement: str,
+        files: Sequence[str],
+        parameters: Mapping[str, object] = MappingProxyType({}),
+        batch_rows: int = BATCH_ROWS,
+        json_columns: Set[str] = frozenset(),
+    ) -> None:
+        """`json_columns` hold JSON, and are written as such where the format is JSON."""
         self._connection = connection
         self._files = files
         self._statement = statement
-        self._relation = connection.sql(statement)  # bound, so that a mistake shows before anything is written
+        self._parameters = dict(parameters) or None
+        self._batch_rows = batch_rows
+        self._json_columns = json_columns
+        # Bound, so that a mistake shows before anything is written.
+        self._relation = connection.sql(statement, params=self._parameters)
         self.columns = _unique(self._relation.columns)
 
     def first(self, limit: int) -> list[list[str]]:
         """At most `limit` rows, every cell as text."""
         with _translated(self._files):
-            return [[_text(cell) for cell in row] for row in self._connection.execute(self._statement).fetchmany(limit)]
+            return [[_text(cell) for cell in row] for row in self._execute().fetchmany(limit)]
 
     def write(self, form: Format, sink: BinaryIO) -> None:
         """The whole answer in a format, without ever holding all of it."""
@@ -59,10 +74,15 @@ class Answer:
     def write_json(self, sink: BinaryIO) -> None:
         """An array of objects; what JSON has no number for (NaN, infinity) is null."""
         separator = b"[\n"
-        for row in self._rows():
-            sink.write(separator + _encoder.encode(dict(zip(self.columns, row, strict=True))))
+        for item in self._objects():
+            sink.write(separator + item)
             separator = b",\n"
         sink.write(b"\n]\n" if separator == b",\n" else b"[]\n")
+
+    def write_ndjson(self, sink: BinaryIO) -> None:
+        """One object a line."""
+        for item in self._objects():
+            sink.write(item + b"\n")
 
     def write_arrow(self, sink: BinaryIO) -> None:
         """An Arrow IPC stream."""
@@ -75,16 +95,30 @@ class Answer:
         """One Parquet file."""
         reader = self._batches()
         with pq.ParquetWriter(sink, self._schema(reader), compression="zstd") as file:
-            for batch in reader:
-                file.write_batch(batch.rename_columns(self.columns))
+            for group in _groups(reader):
+                file.write_table(group.rename_columns(self.columns))
+
+    def _objects(self) -> Iterator[bytes]:
+        nested = [place for place, name in enumerate(self.columns) if name in self._json_columns]
+        for row in self._rows():
+            if nested:
+                cells = list(row)
+                for place in nested:
+                    if (text := cells[place]) is not None:
+                        cells[place] = msgspec.Raw(text.encode())
+                row = tuple(cells)
+            yield _encoder.encode(dict(zip(self.columns, row, strict=True)))
 
     def _rows(self) -> Iterator[tuple[Any, ...]]:
-        result = self._connection.execute(self._statement)
-        while rows := result.fetchmany(BATCH_ROWS):
+        result = self._execute()
+        while rows := result.fetchmany(self._batch_rows):
             yield from rows
 
+    def _execute(self) -> duckdb.DuckDBPyConnection:
+        return self._connection.execute(self._statement, self._parameters)
+
     def _batches(self) -> pa.RecordBatchReader:
-        return self._relation.to_arrow_reader(BATCH_ROWS)
+        return self._relation.to_arrow_reader(self._batch_rows)
 
     def _schema(self, reader: pa.RecordBatchReader) -> pa.Schema:
         return pa.schema([field.with_name(name) for field, name in zip(reader.schema, self.columns, strict=True)])
@@ -155,6 +189,20 @@ def _translated(files: Sequence[str]) -> Iterator[None]:
         raise Refused(_first_line(error)) from error
 
 
+def _groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
+    """Batches gathered into row groups; a group for each would make a large and slow file."""
+    gathered: list[pa.RecordBatch] = []
+    size = 0
+    for batch in reader:
+        gathered.append(batch)
+        size += batch.nbytes
+        if size >= _GROUP_BYTES:
+            yield pa.Table.from_batches(gathered)
+            gathered, size = [], 0
+    if gathered:
+        yield pa.Table.from_batches(gathered)
+
+
 def _first_line(error: Exception) -> str:
     return str(error).split("\n", 1)[0]
 
@@ -187,6 +235,7 @@ def _text(cell: Any) -> str:
 _WRITERS = {
     "csv": Answer.write_csv,
     "json": Answer.write_json,
+    "ndjson": Answer.write_ndjson,
     "parquet": Answer.write_parquet,
     "arrow": Answer.write_arrow,
 }

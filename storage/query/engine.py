@@ -27,6 +27,8 @@ class EnginePolicy:
     waiting: int = 64
     memory_bytes: int = 512 * 1024 * 1024
     timeout_seconds: float = 30.0
+    # Rows without ORDER BY come as they are stored; it costs memory.
+    keeps_order: bool = False
 
 
 class Cursor:
@@ -53,7 +55,7 @@ class QueryEngine:
 
     def __init__(self, lake: Place | str, policy: EnginePolicy | None = None) -> None:
         self.policy = policy or EnginePolicy()
-        self._database = _open(str(lake), self.policy)
+        self._database = open_database(str(lake), self.policy)
         self._pool = ThreadPoolExecutor(self.policy.threads, thread_name_prefix="query")
         self._places = threading.Semaphore(self.policy.threads + self.policy.waiting)
 
@@ -116,7 +118,8 @@ class QueryEngine:
         self.close()
 
 
-def _open(lake: str, policy: EnginePolicy) -> duckdb.DuckDBPyConnection:
+def open_database(lake: str, policy: EnginePolicy) -> duckdb.DuckDBPyConnection:
+    """A database that can read the lake, and open or change nothing else."""
     database = duckdb.connect(
         ":memory:",
         config={
@@ -124,7 +127,7 @@ def _open(lake: str, policy: EnginePolicy) -> duckdb.DuckDBPyConnection:
             "memory_limit": f"{policy.memory_bytes}B",
             # Without a place to spill, a question too large fails instead of filling the disk.
             "temp_directory": "",
-            "preserve_insertion_order": False,
+            "preserve_insertion_order": policy.keeps_order,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         },

@@ -40,18 +40,23 @@ class PinnedLake(Lake):
         if not self.is_past:
             found = self._lake.reader(name).snapshot(predicate, float("inf"))
             if found.version == self.pinned_version:
-                return found
+                return _ordered(found)
         if self._handle is None:
             self._handle = DeltaTable(table_uri(self.place, name), version=self.pinned_version)
         found = snapshot_of(self._handle, name, predicate)
         if self.is_past and None in sizes([place_at(file) for file in found.files]):
             raise Gone(_NOT_KEPT.format(self.pinned_version))
-        return found
+        return _ordered(found)
 
     def total(self, app: str) -> int:
         """One application transaction of a version of the past, 0 where it was never written."""
         assert self._handle is not None
         return self._handle.transaction_version(app) or 0
+
+
+def _ordered(found: Snapshot) -> Snapshot:
+    """The same files in the same order, whatever handle named them."""
+    return Snapshot(found.table, found.version, tuple(sorted(found.files)))
 
 
 def newest(lake: Lake) -> PinnedLake:

@@ -41,6 +41,7 @@ class Rows:
         self._wide = TimeRange(span.start - LONGEST_SILENCE, span.end + LONGEST_SILENCE) if sees_sessions else span
         snapshot = lake.snapshot("events", within(selection.project, self._wide))
         self.version = snapshot.version
+        self.files = snapshot.files
         self._snapshot = snapshot
         self._aliases = aliases
 

@@ -12,7 +12,7 @@ from api.analytics.answering import Analytics, LogFinder
 from api.analytics.log_state import LogView, SilentLog
 from api.dependencies import Access
 from api.errors import Problem
-from api.routes import breakdowns, events, lake, metrics, names, overview, people, queries, sessions, sql
+from api.routes import breakdowns, downloads, events, lake, metrics, names, overview, people, queries, sessions, sql
 from schemas.projects import Dialect, Key, Scope
 from storage.query.engine import EnginePolicy, QueryEngine
 from storage.query.lake import Lake
@@ -74,7 +74,7 @@ def surface(
     app = FastAPI()
     routers = [
         module.create_router(analytics, access)
-        for module in (names, events, metrics, overview, breakdowns, sessions, people, sql, lake)
+        for module in (names, downloads, events, metrics, overview, breakdowns, sessions, people, sql, lake)
     ]
     for router in (*routers, queries.create_router(analytics, access, find_goal)):
         app.include_router(router, prefix="/api/v1")
