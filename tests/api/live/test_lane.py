@@ -319,7 +319,6 @@ def test_the_newest_events_come_from_the_lake(tmp_path: Path) -> None:
             {
                 "eventId": "evt_1",
                 "event": "click",
-                "properties": {"a": 1},
                 "userId": "u1",
                 "timestamp": "2027-01-15T08:00:00Z",
                 "source": "api",

@@ -10,8 +10,8 @@ from api.live.recent import RecentEvents
 from schemas.answers import EventItem, raw_json
 
 
-def item(name: str) -> EventItem:
-    return EventItem("evt_1", name, raw_json("{}"), None, "2027-01-15T08:00:00Z", "api")
+def item(name: str, properties: str = "{}") -> EventItem:
+    return EventItem("evt_1", name, raw_json(properties), None, "2027-01-15T08:00:00Z", "api")
 
 
 async def _run(recent: RecentEvents, work: "asyncio.Future[None] | asyncio.Task[None]") -> None:
@@ -33,6 +33,25 @@ def test_the_first_poll_waits_for_the_list() -> None:
         assert recent.get(7) == b"null"
         await _run(recent, asyncio.create_task(recent.first(7)))
         assert msgspec.json.decode(recent.get(7))[0]["event"] == "event of 7"
+
+    asyncio.run(check())
+
+
+def test_a_line_has_no_properties() -> None:
+    async def load(project: int) -> Sequence[EventItem]:
+        return [item("order", '{"note": "' + "x" * 60_000 + '"}')] * 10
+
+    async def check() -> None:
+        recent = RecentEvents(load)
+        await _run(recent, asyncio.create_task(recent.first(7)))
+        assert len(recent.get(7)) < 1200
+        assert msgspec.json.decode(recent.get(7))[0] == {
+            "eventId": "evt_1",
+            "event": "order",
+            "userId": None,
+            "timestamp": "2027-01-15T08:00:00Z",
+            "source": "api",
+        }
 
     asyncio.run(check())
 
