@@ -47,6 +47,7 @@ from api.routes import (
     alerts,
     annotations,
     auth,
+    boards,
     breakdowns,
     dashboards,
     downloads,
@@ -93,7 +94,7 @@ logger = logging.getLogger(__name__)
 
 _MESSAGES = {404: "Not found", 405: "Method not allowed"}
 
-_KEPT = (goals, funnels, segments, alerts, webhooks, annotations, exports, dashboards, sources, shares)
+_KEPT = (goals, funnels, segments, alerts, webhooks, annotations, exports, dashboards, boards, sources, shares)
 
 _FLUSH_SECONDS = 1
 _STORE_USES_SECONDS = 60

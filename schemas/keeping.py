@@ -304,7 +304,7 @@ def _dashboard(dashboard: Dashboard) -> Dashboard:
 def _widget(widget: Widget) -> Widget:
     _named(widget.title, "title")
     asked = widget.query.get("question", WIDGET_QUESTIONS[widget.type])
-    if asked not in (*WIDGET_QUESTIONS.values(), "goal") or len(msgspec.json.encode(widget.query)) > _LARGEST_JSON:
+    if asked not in (*WIDGET_QUESTIONS.values(), "series", "goal") or len(msgspec.json.encode(widget.query)) > _LARGEST_JSON:
         raise InvalidKept("query")
     place = widget.position
     if not all(0 <= value <= _GRID for value in (place.x, place.y)) or not all(

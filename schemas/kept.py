@@ -31,6 +31,8 @@ class Body(Struct, frozen=True, kw_only=True, rename="camel"):
     below: ClassVar[str] = ""
     # Of a log that the service writes, so many are kept below each parent; 0 for what callers make.
     newest: ClassVar[int] = 0
+    # Of what callers make, a project, or a parent, has at most so many: lists of them are read whole.
+    most: ClassVar[int] = 1000
 
     @property
     def label(self) -> str:
@@ -81,6 +83,11 @@ class Funnel(Body, frozen=True, kw_only=True):
     name: str
     steps: tuple[Step, ...]
     window_seconds: int = 3600
+
+    @property
+    def goal_ids(self) -> list[str]:
+        """The goals that its steps name."""
+        return [step.goal_id for step in self.steps if step.goal_id is not None]
 
 
 class Segment(Body, frozen=True, kw_only=True):
@@ -248,6 +255,8 @@ class Widget(Body, frozen=True, kw_only=True):
     kind: ClassVar[str] = "widget"
     prefix: ClassVar[str] = "wid"
     below: ClassVar[str] = "dashboard"
+    # All of them are asked for at once.
+    most: ClassVar[int] = 50
     required: ClassVar[tuple[str, ...]] = ("title", "type")
 
     title: str

@@ -36,7 +36,7 @@ def create_router(keeping: Keeping) -> APIRouter:
     ) -> Response:
         """How many took each step in order, and what it took them."""
         funnel = await keeping.get(Funnel, asked.project, thing_id)
-        goals = await stored(keeping.things.get_many, Goal, asked.project, goal_ids(funnel.body))
+        goals = await stored(keeping.things.get_many, Goal, asked.project, funnel.body.goal_ids)
         with parameters():
             if asked.common.comparison is not None:
                 raise InvalidQuestion("Invalid parameter: compare, ask for the earlier time")
@@ -54,11 +54,6 @@ def create_router(keeping: Keeping) -> APIRouter:
         return answer(request, asked, answered, body)
 
     return router
-
-
-def goal_ids(funnel: Funnel) -> list[str]:
-    """The goals that its steps name."""
-    return [step.goal_id for step in funnel.steps if step.goal_id is not None]
 
 
 def _shown(thing: Kept[Funnel]) -> Item:

@@ -5,7 +5,7 @@ import binascii
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, Generic, TypeAlias
+from typing import Any, Generic, TypeAlias
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
@@ -21,9 +21,6 @@ from storage.meta.engine import Metadata
 from storage.meta.models import accounts, kept, projects
 from storage.meta.sealing import Sealer
 from storage.meta.secrets import key_digest, new_id
-
-# Of one kind in one project, or below one parent: nobody keeps more by hand, and lists of them are read whole.
-MOST: Final = 1000
 
 # Raises InvalidQuestion for a regular expression that the engine does not take.
 PatternCheck: TypeAlias = Callable[[str], None]
@@ -104,8 +101,9 @@ class KeptRepository:
                 or connection.execute(select(kept.c.number).where(live)).one_or_none() is None
             ):
                 raise NotFound(f"no such {body.below}")
-        if not body.newest and _count(connection, type(body), project_id, parent_id) >= MOST:
-            raise Conflict(f"a project keeps at most {MOST} {body.kind}s")
+        if not body.newest and _count(connection, type(body), project_id, parent_id) >= body.most:
+            where = f"A {body.below}" if body.below else "A project"
+            raise Conflict(f"{where} keeps at most {body.most} {body.kind}s")
         named = new_id(body.prefix)
         row = {
             "id": named,
@@ -191,7 +189,7 @@ class KeptRepository:
 
     def all(self, kind: type[T], project_id: int, *, parent_id: str | None = None) -> list[Kept[T]]:
         """All of them, in the order they were made."""
-        return self.page(kind, project_id, limit=MOST, parent_id=parent_id).items
+        return self.page(kind, project_id, limit=kind.most, parent_id=parent_id).items
 
     def count(self, kind: type[Body], project_id: int, *, parent_id: str | None = None) -> int:
         """How many there are; without a parent all of the project's."""

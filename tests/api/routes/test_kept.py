@@ -513,3 +513,127 @@ class TestResults:
         assert tenants.client.post(f"{API}/queries/funnel", json=question).json()["steps"][0]["count"] == 1
         foreign = tenants.client.post(f"{API}/queries/funnel", json=question, headers=tenants.stranger)
         assert error(foreign) == (400, "bad_request", "Invalid field: goalId")
+
+
+class TestDashboardData:
+    @pytest.fixture
+    def board(self, tenants: Tenants) -> str:
+        return str(tenants.make("/dashboards")["id"])
+
+    def put(self, tenants: Tenants, board: str, **fields: Any) -> str:
+        path = f"{API}/dashboards/{board}/widgets"
+        made = tenants.client.post(path, json={"title": "W", **fields})
+        assert made.status_code == 201, made.text
+        return str(made.json()["id"])
+
+    def data(self, tenants: Tenants, board: str, **params: str) -> dict[str, Any]:
+        found = tenants.client.get(f"{API}/dashboards/{board}/data", params=params)
+        assert found.status_code == 200, found.text
+        body: dict[str, Any] = found.json()
+        return body
+
+    def test_every_type(self, tenants: Tenants, board: str) -> None:
+        goal = tenants.make("/goals", name="Rare", type="event", event="d-buy")["id"]
+        funnel = tenants.make("/funnels", steps=[{"event": "d-look"}, {"goalId": goal, "name": "Bought"}])["id"]
+        steps = [{"event": "d-look"}, {"goalId": goal}]
+        queries: list[dict[str, Any]] = [
+            {"type": "number", "query": {"metric": "events"}},
+            {"type": "line", "query": {"metric": "visitors", "interval": "day"}},
+            {"type": "table", "query": {"dimension": "event"}},
+            {"type": "bar", "query": {"question": "series", "metric": "total", "breakdown": "event"}},
+            {"type": "funnel", "query": {"funnelId": funnel}},
+            {"type": "funnel", "query": {"steps": steps}},
+            {"type": "retention", "query": {"bornEvent": "d-look", "interval": "day"}},
+            {"type": "number", "query": {"question": "goal", "goalId": goal}},
+        ]
+        widgets = [self.put(tenants, board, **query) for query in queries]
+        at = datetime(2026, 5, 1, 12, tzinfo=UTC)
+        tenants.world.append(
+            [
+                event_row(at, "d1", "d-look"),
+                event_row(at + timedelta(minutes=1), "d1", "d-buy"),
+                event_row(at, "d2", "d-look"),
+                event_row(at, "d3", "d-look", project=tenants.second.project.id),
+            ]
+        )
+        found = self.data(tenants, board, **{"from": "2026-05-01", "to": "2026-05-02"})
+        assert [item["id"] for item in found["items"]] == widgets
+        assert "error" not in str(found["items"]).replace("'error': 0.", "")
+        data = [item["data"] for item in found["items"]]
+        assert (data[0]["metric"], data[0]["value"]) == ("events", 3)
+        assert [point["value"] for point in data[1]["timeseries"]] == [2, 0]
+        assert [(row["value"], row["events"]) for row in data[2]["rows"]] == [("d-look", 2), ("d-buy", 1)]
+        assert [(line["name"], sum(line["data"])) for line in data[3]["series"]] == [("d-look", 2), ("d-buy", 1)]
+        assert [step["count"] for step in data[4]["steps"]] == [step["count"] for step in data[5]["steps"]] == [2, 1]
+        assert data[6]["cohorts"][0]["size"] == 2
+        assert (data[7]["value"], data[7]["conversionRate"]) == (1, 50)
+        versions = {item["meta"]["version"] for item in found["items"]}
+        assert versions == {found["meta"]["version"]}
+        assert found["items"][0]["meta"]["from"] == "2026-05-01T00:00:00Z"
+
+    def test_request_goes_before_widgets_and_filters_are_joined(self, tenants: Tenants, board: str) -> None:
+        own = {"from": "2026-06-01", "to": "2026-06-01", "filters": [{"key": "event", "op": "eq", "value": "e-1"}]}
+        self.put(tenants, board, type="number", query={"metric": "events", **own})
+        first, second = datetime(2026, 6, 1, 12, tzinfo=UTC), datetime(2026, 6, 2, 12, tzinfo=UTC)
+        tenants.world.append(
+            [
+                event_row(first, "e1", "e-1"),
+                event_row(first, "e2", "e-1", source="web"),
+                event_row(first, "e1", "e-2"),
+                event_row(second, "e1", "e-1"),
+            ]
+        )
+        assert self.data(tenants, board)["items"][0]["data"]["value"] == 2
+        later = self.data(tenants, board, **{"from": "2026-06-02", "to": "2026-06-02", "compare": "previous_period"})
+        assert later["items"][0]["data"] == {
+            "metric": "events",
+            "value": 1,
+            "timeseries": [],
+            "before": 2,
+            "change": -50,
+        }
+        web = '[{"key":"source","op":"eq","value":"web"}]'
+        assert self.data(tenants, board, filters=web)["items"][0]["data"]["value"] == 1
+        segment = tenants.make("/segments", filters=[{"key": "source", "op": "eq", "value": "web"}])["id"]
+        self.put(tenants, board, type="number", query={"metric": "events", "segmentId": segment, **own})
+        assert self.data(tenants, board)["items"][1]["data"]["value"] == 1
+
+    def test_wrong_widget_does_not_hide_the_others(self, tenants: Tenants, board: str) -> None:
+        wrong: list[tuple[dict[str, Any], str]] = [
+            ({"type": "number", "query": {"metric": "people"}}, "Invalid field: metric"),
+            ({"type": "table"}, "Missing required parameter: dimension"),
+            ({"type": "line", "query": {"interval": "hour", "from": "1990-01-01"}}, "Invalid parameter: interval"),
+            ({"type": "line", "query": {"from": "now"}}, "Invalid parameter: from"),
+            ({"type": "number", "query": {"segmentId": "seg_x"}}, "Invalid parameter: segmentId"),
+            ({"type": "number", "query": {"question": "goal", "goalId": "goal_x"}}, "Invalid field: goalId"),
+            ({"type": "funnel", "query": {"funnelId": "funnel_x"}}, "Invalid field: funnelId"),
+            ({"type": "funnel", "query": {"steps": [{"goalId": "g"}, {"event": "a"}]}}, "Invalid field: goalId"),
+            ({"type": "funnel"}, "Invalid field: steps"),
+        ]
+        for query, _ in wrong:
+            self.put(tenants, board, **query)
+        self.put(tenants, board, type="number")
+        *items, last = self.data(tenants, board)["items"]
+        for item, (query, message) in zip(items, wrong, strict=True):
+            assert item["error"].startswith(message), query
+        assert last["data"]["metric"] == "visitors"
+
+    def test_version_of_the_past(self, tenants: Tenants, board: str) -> None:
+        self.put(tenants, board, type="number", query={"metric": "events", "from": "2026-07-01", "to": "2026-07-01"})
+        row = event_row(datetime(2026, 7, 1, 12, tzinfo=UTC), "p1")
+        tenants.world.append([row])
+        before = self.data(tenants, board)
+        tenants.world.append([event_row(datetime(2026, 7, 1, 13, tzinfo=UTC), "p2")])
+        assert self.data(tenants, board)["items"][0]["data"]["value"] == 2
+        again = self.data(tenants, board, asOf=str(before["meta"]["version"]))
+        assert again["items"][0]["data"] == before["items"][0]["data"]
+
+    def test_empty_and_foreign(self, tenants: Tenants, board: str) -> None:
+        assert self.data(tenants, board)["items"] == []
+        path = f"{API}/dashboards/{board}/data"
+        assert tenants.client.get(path, headers=tenants.stranger).status_code == 404
+        assert error(tenants.client.get(path, params={"timezone": "Mars"}))[0] == 400
+        for _ in range(50):
+            self.put(tenants, board, type="number")
+        one_more = tenants.client.post(f"{API}/dashboards/{board}/widgets", json={"title": "W", "type": "number"})
+        assert error(one_more) == (409, "conflict", "A dashboard keeps at most 50 widgets")

@@ -26,7 +26,6 @@ from schemas.kept import (
 from schemas.projects import Project
 from schemas.questions import InvalidQuestion
 from storage.errors import Conflict, NotFound, SecretUnreadable
-from storage.meta import kept as module
 from storage.meta.activities import Activity, ActivityFilter, Actor, list_activities
 from storage.meta.engine import Metadata
 from storage.meta.kept import KeptRepository
@@ -262,7 +261,7 @@ def test_filters_by_name(things: KeptRepository, shop: Project, other: Project, 
 def test_there_is_an_end_to_what_is_kept(
     things: KeptRepository, shop: Project, ann: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST", 2)
+    monkeypatch.setattr(Annotation, "most", 2)
     for day in ("2026-01-01", "2026-01-02"):
         things.create(shop.id, Annotation(date=day), ann, NOW)
     with pytest.raises(Conflict, match="at most 2 annotations"):
