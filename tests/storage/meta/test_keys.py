@@ -6,17 +6,22 @@ import pytest
 
 from schemas.projects import Dialect, Key, Scope
 from storage.errors import Conflict, NotFound
+from storage.meta.accounts import set_terms
+from storage.meta.activities import ActivityFilter, Actor, list_activities
 from storage.meta.engine import Metadata
 from storage.meta.keys import (
+    KeyChange,
     KeySpec,
     create_key,
     create_keys,
     find_key,
     find_record,
+    key_record,
     list_keys,
     regenerate_key,
     revoke_key,
     touch_keys,
+    update_key,
 )
 from storage.meta.models import keys
 from storage.meta.projects import ensure_project
@@ -215,3 +220,74 @@ def test_secret_shows_in_no_representation(metadata: Metadata, account_id: int) 
 
     assert made.secret not in repr(made)
     assert made.secret not in repr(find_record(metadata, made.secret, NOW))
+
+
+def test_key_carries_its_limit_and_its_accounts_terms(metadata: Metadata, account_id: int) -> None:
+    own = create_key(metadata, KeySpec(account_id, Dialect.JCHT, rate_limit="5/60"), NOW)
+    plain = create_key(metadata, KeySpec(account_id, Dialect.OVYXA), NOW)
+    set_terms(metadata, account_id, "pro", "7/60")
+
+    def terms(secret: str) -> tuple[str | None, str] | None:
+        key = find_key(metadata, secret, NOW)
+        return None if key is None else (key.rate_limit, key.plan)
+
+    assert (terms(own.secret), terms(plain.secret)) == (("5/60", "pro"), ("7/60", "pro"))
+    found = find_record(metadata, plain.secret, NOW)
+    assert found is not None
+    assert found.rate_limit is None, "what is its own"
+
+
+def test_key_changes_in_part(metadata: Metadata, account_id: int) -> None:
+    stranger = add_account(metadata, "other@example.org")
+    made = create_key(metadata, KeySpec(account_id, Dialect.JCHT, Scope.ADMIN, name="a", rate_limit="5/60"), NOW)
+    key_id = made.record.key.id
+    revision = metadata.key_revision.read()
+
+    changed = update_key(metadata, account_id, key_id, KeyChange(scope=Scope.READ, expires_at=LATER), NOW)
+    assert (changed.key.scope, changed.name, changed.rate_limit, changed.expires_at) == (Scope.READ, "a", "5/60", LATER)
+    changed = update_key(metadata, account_id, key_id, KeyChange(name="b", rate_limit=""), LATER)
+    assert (changed.name, changed.rate_limit, changed.expires_at) == ("b", None, LATER)
+    assert key_record(metadata, key_id) == changed
+    assert metadata.key_revision.read() == revision + 2
+    for owner, key in ((stranger, key_id), (account_id, "key_000000000000")):
+        with pytest.raises(NotFound):
+            update_key(metadata, owner, key, KeyChange(name="c"), NOW)
+    for change in (KeyChange(rate_limit="many"), KeyChange(expires_at=NOW), KeyChange(name="a\0b")):
+        with pytest.raises(ValueError, match=r"no rate limit|expired already|key's name"):
+            update_key(metadata, account_id, key_id, change, NOW)
+    revoke_key(metadata, account_id, key_id, NOW)
+    with pytest.raises(NotFound):
+        update_key(metadata, account_id, key_id, KeyChange(name="c"), NOW)
+
+
+def test_record_is_found_by_id_only(metadata: Metadata, account_id: int) -> None:
+    made = create_key(metadata, KeySpec(account_id, Dialect.JCHT), NOW)
+    assert key_record(metadata, made.record.key.id) == made.record
+    for reference in (made.secret, made.record.prefix, "", "\0", "é"):
+        assert key_record(metadata, reference) is None
+
+
+def test_keys_of_one_project_are_listed(metadata: Metadata, account_id: int) -> None:
+    shop = ensure_project(metadata, account_id, "Shop", None, NOW)
+    made = create_keys(
+        metadata, [KeySpec(account_id, Dialect.JCHT), KeySpec(account_id, Dialect.JCHT, project_id=shop.id)], NOW
+    )
+    assert list_keys(metadata, account_id, project_id=shop.id) == [made[1].record]
+
+
+def test_changes_of_keys_are_told_without_their_secret(metadata: Metadata, account_id: int) -> None:
+    by = Actor(account_id)
+    made = create_key(metadata, KeySpec(account_id, Dialect.JCHT, name="panel"), NOW, by)
+    update_key(metadata, account_id, made.record.key.id, KeyChange(scope=Scope.READ), NOW, by)
+    fresh = regenerate_key(metadata, account_id, made.record.key.id, NOW, by)
+    revoke_key(metadata, account_id, fresh.record.key.id, NOW, by)
+
+    told = list_activities(metadata, account_id, ActivityFilter(type="api_key"), limit=10).items
+    assert [(item.activity.action, item.activity.target_id) for item in reversed(told)] == [
+        ("api_key.created", made.record.key.id),
+        ("api_key.updated", made.record.key.id),
+        ("api_key.rotated", fresh.record.key.id),
+        ("api_key.revoked", fresh.record.key.id),
+    ]
+    assert made.secret not in str(told)
+    assert fresh.secret not in str(told)
