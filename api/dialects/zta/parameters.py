@@ -8,7 +8,8 @@ from starlette.datastructures import QueryParams
 
 from api.dialects.zta.envelope import bad
 from schemas.instants import format_millis, to_millis
-from schemas.windows import Bucket, Interval, InvalidWindow, TimeRange, buckets, day_start, parse_range
+from schemas.periods import period_range
+from schemas.windows import Bucket, Interval, InvalidWindow, TimeRange, buckets, parse_range
 
 PERIODS = ("24h", "7d", "30d", "90d", "365d")
 
@@ -48,10 +49,7 @@ def named_period(name: str, zone: ZoneInfo, now: datetime, allowed: tuple[str, .
     """`24h` rolls; days are whole ones in the zone, today the last. Raises Failure."""
     if name not in allowed:
         raise bad("Invalid time period")
-    if name == "24h":
-        return Period(name, TimeRange(now - timedelta(hours=24), now), zone)
-    first = now.astimezone(zone).date() - timedelta(days=int(name[:-1]) - 1)
-    return Period(name, TimeRange(day_start(first, zone), now), zone)
+    return Period(name, period_range(name, zone, now), zone)
 
 
 def instant(at: datetime) -> str:

@@ -2,16 +2,21 @@
 
 from api.dialects.surface import Surface
 from api.dialects.zta.access import Access
+from api.dialects.zta.alerts import Alerts
+from api.dialects.zta.annotations import Annotations
 from api.dialects.zta.envelope import cors, error_body, preflight
 from api.dialects.zta.export import Export
+from api.dialects.zta.funnels import Funnels
+from api.dialects.zta.goals import Goals
 from api.dialects.zta.keys import ApiKeys
 from api.dialects.zta.session import Session
 from api.dialects.zta.sites import Sites
 from api.dialects.zta.stats import Stats
 from api.dialects.zta.track import Track
+from api.dialects.zta.webhooks import Webhooks
 from api.services import Services
 
-_PARTS = (Session, Stats, Track, Export, Sites, ApiKeys)
+_PARTS = (Session, Stats, Track, Export, Sites, ApiKeys, Goals, Funnels, Alerts, Webhooks, Annotations)
 
 
 def surface(held: Services) -> Surface:
