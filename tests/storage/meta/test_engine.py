@@ -1,5 +1,6 @@
 """Opening, migrating and sharing the metadata database."""
 
+import re
 import sqlite3
 import subprocess
 import sys
@@ -10,12 +11,15 @@ from threading import Thread
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import IntegrityError
 
 from storage.errors import Unavailable
+from storage.meta.accounts import find_account
 from storage.meta.engine import Metadata, open_metadata
 from storage.meta.models import accounts, tables
 from storage.meta.projects import known_project_ids
@@ -39,6 +43,25 @@ def test_migrate_again_keeps_everything(metadata: Metadata, account_id: int) -> 
 
     with metadata.read() as connection:
         assert connection.execute(accounts.select()).one().id == account_id
+
+
+def test_accounts_of_before_get_ids_of_their_own(metadata_url: str, key_revision: Path) -> None:
+    with open_metadata(metadata_url, key_revision) as metadata:
+        configuration = Config()
+        configuration.set_main_option("script_location", "storage.meta:migrations")
+        with metadata.write() as connection:
+            configuration.attributes["connection"] = connection
+            command.upgrade(configuration, "0001")
+            for name in ("ada", "eve"):
+                row = {"email": f"{name}@example.org", "hash": "", "now": NOW.isoformat()}
+                insert = "INSERT INTO accounts (email, password_hash, created_at) VALUES (:email, :hash, :now)"
+                connection.execute(text(insert), row)
+        metadata.migrate()
+        found = [find_account(metadata, f"{name}@example.org") for name in ("ada", "eve")]
+    ids = {one.user_id for one in found if one is not None}
+    assert len(ids) == 2
+    assert all(re.fullmatch(r"user_[0-9A-Za-z]{12}", one) for one in ids)
+    assert {one.plan for one in found if one is not None} == {"free"}
 
 
 def test_write_that_fails_leaves_nothing(metadata: Metadata) -> None:
