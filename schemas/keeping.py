@@ -291,6 +291,8 @@ def _export(export: Export) -> Export:
     for name, instant in (("from", export.from_), ("to", export.to)):
         if instant is not None and instant.tzinfo is None:
             raise InvalidKept(name)
+    if export.format == "parquet" and export.type not in ("events", "sessions"):
+        raise InvalidKept("format")
     if export.from_ is not None and export.to is not None and export.from_ > export.to:
         raise InvalidKept("from")
     return msgspec.structs.replace(export, filters=_filters(export.filters))
@@ -304,7 +306,10 @@ def _dashboard(dashboard: Dashboard) -> Dashboard:
 def _widget(widget: Widget) -> Widget:
     _named(widget.title, "title")
     asked = widget.query.get("question", WIDGET_QUESTIONS[widget.type])
-    if asked not in (*WIDGET_QUESTIONS.values(), "series", "goal") or len(msgspec.json.encode(widget.query)) > _LARGEST_JSON:
+    if (
+        asked not in (*WIDGET_QUESTIONS.values(), "series", "goal")
+        or len(msgspec.json.encode(widget.query)) > _LARGEST_JSON
+    ):
         raise InvalidKept("query")
     place = widget.position
     if not all(0 <= value <= _GRID for value in (place.x, place.y)) or not all(

@@ -17,7 +17,7 @@ from api.services import Services
 from schemas.instants import format_instant, to_millis
 from schemas.keeping import InvalidKept, body_of, changed_body
 from schemas.kept import Body, T
-from schemas.projects import Role, Scope
+from schemas.projects import Key, Role, Scope
 from schemas.questions import InvalidQuestion, parse_limit
 from storage.errors import Conflict, NotFound
 from storage.meta.activities import Actor
@@ -48,6 +48,7 @@ class Change:
     """A request that changes something: where, who, and what came as its body."""
 
     project: int
+    key: Key
     by: Actor
     body: Item
     now: datetime
@@ -75,7 +76,7 @@ class Keeping:
         body = await json_body(request) if needs_body else {}
         demand(key, scope)
         project = await project_of(key, request.query_params.get("projectId"), self.held.find_project, role)
-        return Change(project, actor(self.held, request, key), body, datetime.now(UTC))
+        return Change(project, key, actor(self.held, request, key), body, datetime.now(UTC))
 
     async def get(self, kind: type[T], project: int, thing_id: str, parent_id: str | None = None) -> Kept[T]:
         """A thing that is there, or 404."""

@@ -1,5 +1,6 @@
 """Kept things over HTTP: every kind, two tenants, every scope."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -8,8 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
-from schemas.kept import Delivery, Source, Trigger
+from schemas.kept import Delivery, Export, Source, Trigger
 from schemas.projects import Dialect, Scope
 from storage.meta.initialisation import Initialised
 from storage.meta.keys import KeySpec, create_key
@@ -18,6 +20,7 @@ from tests.factories import event_row
 
 API = "/api/v1"
 DAY = timedelta(days=1)
+ONE_DAY = {"from": "2026-08-01", "to": "2026-08-01"}
 FILTERS = [{"key": "country", "op": "eq", "value": "DE"}]
 STEPS = [{"path": "/pricing"}, {"event": "signup"}]
 
@@ -637,3 +640,88 @@ class TestDashboardData:
             self.put(tenants, board, type="number")
         one_more = tenants.client.post(f"{API}/dashboards/{board}/widgets", json={"title": "W", "type": "number"})
         assert error(one_more) == (409, "conflict", "A dashboard keeps at most 50 widgets")
+
+
+@pytest.fixture(scope="module")
+def filled(tenants: Tenants) -> Tenants:
+    at = datetime(2026, 8, 1, 12, tzinfo=UTC)
+    tenants.world.append(
+        [
+            event_row(at, "x1", "pageview", session="s1"),
+            event_row(at + timedelta(minutes=1), "x1", "=cmd()", session="s1", properties=b'{"a":[1,"b"]}'),
+            event_row(at, "x2", "pageview"),
+            event_row(at, "x3", "pageview", project=tenants.second.project.id),
+            event_row(at, "x4", "pageview", is_bot=True),
+        ]
+    )
+    return tenants
+
+
+class TestDownloads:
+    def fetch(self, tenants: Tenants, **fields: Any) -> tuple[dict[str, Any], httpx.Response]:
+        made = tenants.make("/exports", **(ONE_DAY | fields))
+        assert made["downloadUrl"] == f"{API}/exports/{made['id']}/download"
+        response = tenants.client.get(made["downloadUrl"])
+        assert response.status_code == 200, response.text
+        after: dict[str, Any] = tenants.client.get(f"{API}/exports/{made['id']}").json()
+        assert after["bytes"] == len(response.content)
+        return after, response
+
+    def test_events(self, filled: Tenants) -> None:
+        after, response = self.fetch(filled, format="ndjson")
+        rows = [json.loads(line) for line in response.text.splitlines()]
+        assert sorted((row["event"], row["userId"]) for row in rows) == [
+            ("=cmd()", "x1"),
+            ("pageview", "x1"),
+            ("pageview", "x2"),
+        ]
+        assert after["rows"] == 3
+        assert response.headers["content-type"].startswith("application/x-ndjson")
+        assert response.headers["content-disposition"] == 'attachment; filename="events-2026-08-01.ndjson"'
+
+    def test_filters(self, filled: Tenants) -> None:
+        after, response = self.fetch(filled, format="json", filters=[{"key": "event", "op": "eq", "value": "pageview"}])
+        assert (len(response.json()), after["rows"]) == (2, 2)
+
+    @pytest.mark.parametrize("form", ["csv", "json", "ndjson", "parquet"])
+    @pytest.mark.parametrize("kind", ["events", "sessions"])
+    def test_every_format(self, filled: Tenants, kind: str, form: str) -> None:
+        after, response = self.fetch(filled, type=kind, format=form)
+        assert after["rows"] == (3 if kind == "events" else 2)
+        if form == "parquet":
+            assert response.content[:4] == response.content[-4:] == b"PAR1"
+
+    def test_summary_by_day(self, filled: Tenants) -> None:
+        after, response = self.fetch(filled, type="summary", format="csv", to="2026-08-02")
+        names, first, second = response.text.splitlines()
+        assert names.split(",")[:4] == ["date", "events", "pageviews", "visitors"]
+        assert first.startswith("2026-08-01,3,2,2,")
+        assert second.startswith("2026-08-02,0,0,0,")
+        assert after["rows"] == 2
+        _, response = self.fetch(filled, type="summary", format="json")
+        assert response.json()[0]["visitors"] == 2
+        parquet = filled.client.post(f"{API}/exports", json={"type": "summary", "format": "parquet"})
+        assert error(parquet) == (400, "bad_request", "Invalid field: format")
+        long = filled.client.post(f"{API}/exports", json={"type": "summary", "from": "1950-01-01"})
+        assert error(long)[0] == 400
+
+    def test_activity_is_for_admins(self, filled: Tenants) -> None:
+        filled.make("/goals", name="=1+1")
+        after, response = self.fetch(filled, type="activity", **{"from": None, "to": None})
+        lines = response.text.splitlines()
+        assert lines[0].startswith("timestamp,type,action,actorEmail")
+        assert any(",goal,goal.created," in line and ",'=1+1," in line for line in lines)
+        assert len(lines) == after["rows"] + 1
+        reader = filled.key(Scope.READ)
+        assert filled.client.get(after["downloadUrl"], headers=reader).status_code == 403
+        assert filled.client.post(f"{API}/exports", json={"type": "activity"}, headers=reader).status_code == 403
+
+    def test_other_tenants_and_ends(self, filled: Tenants) -> None:
+        made = filled.make("/exports")
+        assert filled.client.get(made["downloadUrl"], headers=filled.stranger).status_code == 404
+        things, project = filled.world.services.things, filled.world.project.id
+        ended = datetime(2026, 1, 1, tzinfo=UTC)
+        things.change(Export, project, made["id"], lambda old: replace(old, expires_at=ended), None, ended)
+        assert error(filled.client.get(made["downloadUrl"]))[:2] == (410, "gone")
+        filled.client.delete(f"{API}/exports/{made['id']}")
+        assert filled.client.get(made["downloadUrl"]).status_code == 404
