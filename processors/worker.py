@@ -20,6 +20,7 @@ from processors.decode import DecodePolicy, LogRecord
 from processors.errors import NeedsPerson, Restart, WorkerError
 from processors.flush import Flushed, Flusher
 from processors.live.fold import LiveFold, first_slot, fold_rows
+from processors.live.publish import refusals
 from processors.loading import LogView, WindowPolicy, load, skip
 from processors.partition import Accepted, PartitionState, Verdict
 from schemas.live import SLOT_SECONDS, LiveMessage, PartitionStatus
@@ -225,6 +226,8 @@ class Worker:
         if chunk is not None:
             folds = {partition: owned.fold for partition, owned in self.owned.items()}
             fold_rows(folds, chunk, int(time.time()))
+        if refused := refusals(self.flusher.events.chain, (letter for one in accepted for letter in one.rejects)):
+            self.publisher.publish(refused)
         if self.batch.is_ready(self.policy.flush, time.monotonic()):
             # Back-pressure: while one batch is in flight and the next is full, nothing more is taken.
             await self._flush_done()

@@ -1,6 +1,6 @@
-"""What workers say about the present: state of a slot, totals of a project, status of a partition.
+"""What workers say about the present: state of a slot, totals of a project, status of a partition, refused lines.
 
-Values of the live topic are state, not delta: a replay overwrites and cannot double count.
+Counters on the live topic are state, not delta: a replay overwrites and cannot double count.
 """
 
 from typing import Literal
@@ -57,7 +57,24 @@ class PartitionStatus(Struct, frozen=True, tag="status", array_like=True):
     end_at: int = 0  # unix ms when the broker was asked for `end`
 
 
-LiveMessage = SlotState | ProjectTotals | PartitionStatus
+class Refusal(Struct, frozen=True, tag="refusal", array_like=True):
+    """A line that a worker has just refused: for people who look, until it is in `dead_letters`. Never its bytes."""
+
+    chain: str
+    partition: int
+    offset: int
+    index: int
+    received: int  # unix ms
+    reason: str
+    detail: str
+    project: int | None
+
+
+LiveMessage = SlotState | ProjectTotals | PartitionStatus | Refusal
+
+# The compacted topic keeps at most so many refusals of a partition; who follows it sees all of them.
+_KEPT_REFUSALS = 64
+REFUSAL_KEY = b"refusal/"
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(LiveMessage)
@@ -72,6 +89,8 @@ def live_key(message: LiveMessage) -> bytes:
             return f"totals/{message.partition}/{message.project}".encode()
         case PartitionStatus():
             return f"status/{message.partition}".encode()
+        case Refusal():
+            return REFUSAL_KEY + b"%d/%d" % (message.partition, (message.offset + message.index) % _KEPT_REFUSALS)
 
 
 def encode_live(message: LiveMessage) -> bytes:

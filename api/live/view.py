@@ -10,7 +10,7 @@ from msgspec import Struct
 from api.live.partitions import BEHIND_MILLIS, STALE_MILLIS, Partitions, State
 from api.live.slots import MINUTE_SECONDS, ProjectSlots, Sum, minute_at, slot_at, top
 from schemas.instants import format_instant, format_millis
-from schemas.live import WINDOW_SECONDS, LiveMessage, PartitionStatus, ProjectTotals, SlotState
+from schemas.live import WINDOW_SECONDS, LiveMessage, PartitionStatus, ProjectTotals, Refusal, SlotState
 from storage.sketches import LIVE_LG_K, standard_error
 
 DEFAULT_MINUTES = 5
@@ -97,6 +97,8 @@ class LiveView:
         if isinstance(message, PartitionStatus):
             self.partitions.apply(message)
             self._move()
+        elif isinstance(message, Refusal):
+            return  # for `tail`; it counts nothing
         elif self._is_held and self.is_complete:
             slot = message.slot if isinstance(message, SlotState) else None
             place = (message.chain, message.partition, message.project, slot)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from schemas.live import SLOT_SECONDS, WINDOW_SECONDS, LiveMessage, decode_live
+from schemas.live import REFUSAL_KEY, SLOT_SECONDS, WINDOW_SECONDS, LiveMessage, decode_live
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class LiveReader:
         for record in records:
             if (error := record.error()) is not None:
                 self._note(record, error)
-            elif not _is_expired(_bytes(record.key()), oldest):
+            elif _is_wanted(_bytes(record.key()), oldest):
                 value = _bytes(record.value())
                 try:
                     if value:
@@ -126,9 +126,9 @@ def _bytes(value: str | bytes | None) -> bytes:
     return value.encode() if isinstance(value, str) else value or b""
 
 
-def _is_expired(key: bytes, oldest: int) -> bool:
+def _is_wanted(key: bytes, oldest: int) -> bool:
     """Two days of slots may be in the topic, and only the last hour counts: most are not worth decoding."""
     if not key.startswith(b"slot/"):
-        return False
+        return not key.startswith(REFUSAL_KEY)
     slot = key.rpartition(b"/")[2]
-    return slot.isdigit() and int(slot) < oldest
+    return not slot.isdigit() or int(slot) >= oldest

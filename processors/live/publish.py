@@ -2,12 +2,17 @@
 
 import logging
 from collections.abc import Iterable
+from itertools import islice
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from schemas.live import LiveMessage, encode_live, live_key
+from schemas.deadletters import DeadLetter
+from schemas.live import LiveMessage, Refusal, encode_live, live_key
 
 log = logging.getLogger(__name__)
+
+# Of one tick's records. A flood of bad lines is counted, and stands in the lake a flush later.
+_MOST_REFUSALS = 50
 
 
 class LivePublisher:
@@ -53,3 +58,20 @@ class LivePublisher:
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None:
             self.failures += 1
+
+
+def refusals(chain: str, letters: Iterable[DeadLetter]) -> list[Refusal]:
+    """What can be told of refused lines at once."""
+    return [
+        Refusal(
+            chain,
+            letter.partition,
+            letter.offset,
+            letter.index,
+            letter.received,
+            letter.reason,
+            letter.detail,
+            letter.project,
+        )
+        for letter in islice(letters, _MOST_REFUSALS)
+    ]

@@ -10,7 +10,7 @@ import pytest
 from processors.batch import FlushPolicy
 from processors.errors import NeedsPerson, Restart
 from processors.worker import HOLE_TRIES
-from schemas.live import PartitionStatus, ProjectTotals
+from schemas.live import PartitionStatus, ProjectTotals, Refusal
 from storage.lake.tables import create_tables
 from tests.processors.harness import NEVER, Bench, FakeLog
 from tests.processors.judge import Place, frame, judge, places, position
@@ -76,6 +76,23 @@ def test_rows_rejects_and_duplicates_of_two_partitions(stage: Stage) -> None:
         assert stage.judge() == {0: 4, 1: 3}
         assert bench.consumer.commits == [{0: 4, 1: 3}]
         assert bench.exits == []
+
+    asyncio.run(story())
+
+
+def test_refused_lines_are_told_before_the_flush_and_a_flood_only_in_part(stage: Stage) -> None:
+    async def story() -> None:
+        stage.fill(0, 1)
+        stage.fill_bad(0)
+        stage.log.append(0, [b"{"] * 200)
+        bench = stage.worker()
+        bench.worker.assign({0})
+        await bench.deliver(0, 0, 2)
+        told = [message for message in bench.publisher.latest.values() if isinstance(message, Refusal)]
+        assert [(one.partition, one.offset, one.index, one.reason) for one in told] == [(0, 1, 1, "malformed")]
+        assert stage.judge() == {0: 0, 1: 0}
+        await bench.deliver(0, 2, 3)
+        assert 10 < sum(isinstance(message, Refusal) for message in bench.publisher.latest.values()) <= 51
 
     asyncio.run(story())
 

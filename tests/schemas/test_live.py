@@ -7,15 +7,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.live import LiveMessage, PartitionStatus, ProjectTotals, SlotState, decode_live, encode_live, live_key
+from schemas.live import (
+    LiveMessage,
+    PartitionStatus,
+    ProjectTotals,
+    Refusal,
+    SlotState,
+    decode_live,
+    encode_live,
+    live_key,
+)
 from schemas.topics import partition_of
 
 SLOT = SlotState("c/t", 1, 9, 7, 1_700_000_000, {"a": 1}, 1, b"\x00\xff", {"/": 1}, {}, {"DE": 1})
 TOTALS = ProjectTotals("c/t", 1, 9, 7, 10, 4)
 STATUS = PartitionStatus("c/t", 1, 9, 8, 10, "live", 5, 4, 3, "worker-0")
+REFUSAL = Refusal("c/t", 1, 9, 0, 1_700_000_000_000, "malformed", "Malformed JSON", None)
 
 
-@pytest.mark.parametrize("message", [SLOT, TOTALS, STATUS])
+@pytest.mark.parametrize("message", [SLOT, TOTALS, STATUS, REFUSAL])
 def test_live_message_survives_the_log(message: LiveMessage) -> None:
     assert decode_live(encode_live(message)) == message
 
@@ -28,8 +38,14 @@ def test_live_key_is_the_same_for_the_next_state_and_differs_otherwise() -> None
         msgspec.structs.replace(SLOT, project=8),
         TOTALS,
         STATUS,
+        REFUSAL,
     ]
-    assert len({live_key(message) for message in [SLOT, *others]}) == 5
+    assert len({live_key(message) for message in [SLOT, *others]}) == 6
+
+
+def test_live_topic_keeps_a_bounded_number_of_refusals() -> None:
+    keys = {live_key(msgspec.structs.replace(REFUSAL, offset=offset)) for offset in range(10_000)}
+    assert len(keys) == 64
 
 
 @pytest.mark.parametrize("value", [b"", b"\xc1", b"\x90", b"\x93\xa4slot\x01\x02", b'{"a":1}'])
