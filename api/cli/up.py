@@ -1,9 +1,12 @@
 """`streamgauge up`: everything on one machine, in the foreground, and its orderly end."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from pathlib import Path
+from shutil import which
 from socket import socket
 from typing import Annotated, Final
 
@@ -94,6 +97,12 @@ def _held(directory: DataDirectory, mode: int) -> Iterator[DataDirectory]:
     directory.root.chmod(mode)
     with UpLock(directory.run):
         yield directory
+
+
+def _program() -> str:
+    """How this shell calls us: `make up` runs it in an environment that is on nobody's PATH."""
+    called = sys.argv[0]
+    return called if Path(called).name == "streamgauge" and which("streamgauge") is None else "streamgauge"
 
 
 class _Up:
@@ -205,13 +214,13 @@ class _Up:
         return status, body
 
     def _greet(self, url: str) -> None:
-        where = f"--data-dir {self._directory.root}"
+        where, program = f"--data-dir {self._directory.root}", _program()
         announce(f"ready {url}")
         announce(f"  stop   Ctrl-C, or kill -TERM {os.getpid()}")
         announce(f"  logs   {self._directory.logs}")
-        announce(f"  next   streamgauge init {where} --email you@example.org --password … --project web")
-        announce(f"         streamgauge ps {where}")
-        announce(f"         streamgauge doctor {where}")
+        announce(f"  next   {program} init {where} --email you@example.org --password … --project web")
+        announce(f"         {program} ps {where}")
+        announce(f"         {program} doctor {where}")
 
     def _watch(self, until: Callable[[], bool], every_seconds: float) -> None:
         if not self.supervisor.watch(until, every_seconds):

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -38,6 +39,13 @@ def post(client: httpx.Client, events: list[dict[str, Any]]) -> list[str]:
     assert answer.status_code == 200, answer.text
     ids: list[str] = answer.json()["eventIds"]
     return ids
+
+
+def test_what_up_says_comes_next_can_be_pasted(system: System) -> None:
+    """Also where the environment it was installed into is not on PATH."""
+    [line] = [line for line in (system.data / "up.out").read_text().splitlines() if " ps --data-dir " in line]
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)
+    assert "worker-0" in done.stdout
 
 
 def test_one_event_is_answered_counted_and_stored(system: System) -> None:
