@@ -26,6 +26,7 @@ COMMANDS: dict[str, Entry] = {
     "ps": Entry("api.cli.running:ps", "Show the processes of a running `up`."),
     "init": Entry("api.cli.setup:init", "Create or find an account and a project, and mint a key for each dialect."),
     "keys": Entry("api.cli.setup:keys", "List, create, regenerate and revoke keys."),
+    "account": Entry("api.cli.setup:account", "Show an account, and set its plan or its rate limits."),
     "tail": Entry("api.cli.tail:tail", "Show accepted events, or refused items, as they come."),
     "lake": Entry("api.cli.lake:lake", "Look after the lake by hand: files, history, verify, compact, restore."),
     "sql": Entry("api.cli.sql:sql", "Ask the lake one SELECT, in DuckDB."),

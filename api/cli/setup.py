@@ -11,7 +11,7 @@ import typer
 from api.cli.options import DataDir, Json, load
 from api.cli.output import Failure, note, say, say_json, say_table
 from schemas.projects import Dialect, Scope
-from storage.meta.accounts import Account, find_account
+from storage.meta.accounts import PLANS, Account, find_account, set_terms
 from storage.meta.engine import Metadata, open_metadata
 from storage.meta.initialisation import initialise
 from storage.meta.keys import KeyRecord, KeySpec, NewKey, create_key, list_keys, regenerate_key, revoke_key
@@ -48,6 +48,30 @@ def init(
         say(f"  {name:<11}{secret}")
 
 
+def account(
+    email: Annotated[str, typer.Argument(help="The account's e-mail address.")],
+    plan: Annotated[str | None, typer.Option(help=f"Set the plan: {', '.join(PLANS)}.")] = None,
+    rate_limit: Annotated[
+        str | None, typer.Option(help="Set limits of its own, such as 1200/60; 0 for none, '' for the usual ones.")
+    ] = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Show an account, and set its plan or its rate limits."""
+    with _metadata(data_dir) as metadata:
+        found = _account(metadata, email)
+        if plan is not None or rate_limit is not None:
+            limit = found.rate_limit if rate_limit is None else rate_limit or None
+            set_terms(metadata, found.id, plan or found.plan, limit)
+            found = _account(metadata, email)
+    told = {"id": found.user_id, "email": found.email, "plan": found.plan, "rateLimit": found.rate_limit}
+    if json:
+        say_json(told)
+    else:
+        for name, value in told.items():
+            say(f"{name:<11}{value or 'usual'}")
+
+
 @keys.command("list", help="Show keys, revoked ones included; never their secrets.")
 def list_(
     email: Owner = None,
@@ -72,14 +96,16 @@ def create(
     project: Annotated[str | None, typer.Option(help="Project it is bound to, by name or number.")] = None,
     name: Annotated[str, typer.Option(help="A name to know it by.")] = "",
     expires: Annotated[datetime | None, typer.Option(help="When it ends, in UTC.")] = None,
+    rate_limit: Annotated[str | None, typer.Option(help="Limits of its own, such as 1200/60; 0 for none.")] = None,
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
     with _metadata(data_dir) as metadata:
-        account = _account(metadata, email)
-        project_id = _project_id(metadata, account, project, dialect)
+        owner = _account(metadata, email)
+        project_id = _project_id(metadata, owner, project, dialect)
         expires_at = expires.replace(tzinfo=UTC) if expires else None
-        made = create_key(metadata, KeySpec(account.id, dialect, scope, project_id, name, expires_at), _now())
+        spec = KeySpec(owner.id, dialect, scope, project_id, name, expires_at, rate_limit)
+        made = create_key(metadata, spec, _now())
     _show(made, json)
 
 
@@ -110,19 +136,19 @@ def _metadata(data_dir: Path | None) -> Iterator[Metadata]:
 
 
 def _account(metadata: Metadata, email: str) -> Account:
-    account = find_account(metadata, email)
-    if account is None:
+    found = find_account(metadata, email)
+    if found is None:
         raise Failure(f"no account {email}; `streamgauge init` makes one")
-    return account
+    return found
 
 
 def _account_id(metadata: Metadata, email: str | None) -> int | None:
     return _account(metadata, email).id if email else None
 
 
-def _project_id(metadata: Metadata, account: Account, reference: str | None, dialect: Dialect) -> int | None:
+def _project_id(metadata: Metadata, owner: Account, reference: str | None, dialect: Dialect) -> int | None:
     """Native keys belong to a project, and the only one need not be named; the others may be the account's."""
-    projects = list_projects(metadata, account.id)
+    projects = list_projects(metadata, owner.id)
     names = ", ".join(project.name for project in projects) or "none"
     if reference is None:
         if dialect is not Dialect.JCHT:

@@ -156,3 +156,26 @@ def test_the_list_for_people_never_shows_a_secret(shell: Shell) -> None:
     assert status == 0
     assert out.count(" live") == 3
     assert not any(secret in out for secret in made["keys"].values())
+
+
+def test_account_is_shown_and_its_terms_are_set(shell: Shell) -> None:
+    shell.run(*INIT)
+    told = shell.json("account", "ANN@example.org")
+    assert told == {"id": told["id"], "email": "ann@example.org", "plan": "free", "rateLimit": None}
+    assert shell.json("account", "ann@example.org", "--plan", "pro") == told | {"plan": "pro"}
+    limited = told | {"plan": "pro", "rateLimit": "5/60"}
+    assert shell.json("account", "ann@example.org", "--rate-limit", "5/60") == limited
+    assert shell.json("account", "ann@example.org", "--plan", "free", "--rate-limit", "") == told
+    assert "rateLimit  usual" in shell.run("account", "ann@example.org")[1]
+    for wrong in (("--plan", "gold"), ("--rate-limit", "many")):
+        status, _, err = shell.run("account", "ann@example.org", *wrong)
+        assert (status, err.count("\n")) == (1, 1)
+    assert shell.run("account", "eve@example.org")[0] == 1
+
+
+def test_key_may_have_limits_of_its_own(shell: Shell) -> None:
+    shell.run(*INIT)
+    status, _, _ = shell.run("keys", "create", "--email", "ann@example.org", "--rate-limit", "5/60")
+    assert status == 0
+    status, _, err = shell.run("keys", "create", "--email", "ann@example.org", "--rate-limit", "many")
+    assert (status, "no rate limit" in err) == (1, True)
