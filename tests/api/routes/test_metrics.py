@@ -52,6 +52,15 @@ def test_default_is_by_day_over_seven_days(writer: LakeWriter) -> None:
     assert sum(point["value"] for point in answer["data"]) == 3
 
 
+@pytest.mark.parametrize("to", ["2026-02-22", "2026-02-22T10:30:00Z"])
+def test_seven_days_before_a_day_are_eight_points(writer: LakeWriter, to: str) -> None:
+    writer.append([event_row(f"2026-02-{day}T10:00:00") for day in (14, 15, 22)])
+    with surface(writer.place) as client:
+        data = client.get(PATH, params={"metric": "events_count", "to": to}).json()["data"]
+    assert [point["date"] for point in data] == [f"2026-02-{day}" for day in range(15, 23)]
+    assert data[-1]["value"] == 1
+
+
 def test_headers_say_how_the_number_was_made(writer: LakeWriter) -> None:
     writer.append([event_row("2026-02-15T10:00:00", "u1", place=(0, 5, 0))], last_timestamp=1_771_700_000_000)
     params = {"metric": "unique_users", "from": "2026-02-15", "to": "2026-02-15", "timezone": "Europe/Berlin"}
