@@ -1,34 +1,36 @@
-"""The events topic read by people: what comes in now, and one event that is not in the lake yet."""
+"""Topics read by people: events that come in now, one that is not in the lake yet, lines refused just now."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+import msgspec
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from api.log.producer import Properties
 from api.log.reading import LoggedEvent, LogRecord, header_format, logged_events
 from schemas.answers import EventDetail
+from schemas.live import REFUSAL_KEY, Refusal, decode_live
 from storage.errors import Unavailable
 
 _ANSWER_SECONDS = 5.0
 # The lake is a flush behind the log (5 s); a worker that is down for long leaves more than can be searched.
 FIND_SECONDS = 5.0
 _POLL_SECONDS = 0.1
+# An outage is told once; librdkafka tells each attempt to connect.
+_TOLD_SECONDS = 60.0
+_MOST_REFUSALS = 500
+
+# Told in one line what is wrong with the log, while it is tried again.
+Trouble = Callable[[str], None]
 
 
 class LogReader:
     """Reads one topic outside of any group, so that nobody's position moves. Every call has a consumer of its own."""
 
     def __init__(self, connection: Properties, topic: str, find_seconds: float = FIND_SECONDS) -> None:
-        self._properties: Properties = {
-            **connection,
-            # librdkafka wants a name; without subscription or commit it is in no group.
-            "group.id": "streamgauge-reader",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "enable.partition.eof": True,
-        }
+        self._properties = _outside_groups(connection) | {"auto.offset.reset": "earliest", "enable.partition.eof": True}
         self._topic = topic
         self._find_seconds = find_seconds
 
@@ -45,12 +47,17 @@ class LogReader:
                         return logged.detail()
         return None
 
-    def follow(self, poll_seconds: float = 0.2) -> Iterator[LoggedEvent | None]:
-        """Every event accepted from the first call on, for ever; None whenever nothing came for a moment."""
-        with self._consumer() as consumer:
+    def follow(self, trouble: Trouble, poll_seconds: float = 0.2) -> Iterator[LoggedEvent | None]:
+        """Every event accepted from the first call on, for ever; None whenever nothing came for a moment.
+
+        Raises Unavailable if the log does not answer at first; an outage later goes to `trouble` and is waited for.
+        """
+        outages = _Outages(trouble)
+        with self._consumer(outages) as consumer:
             partitions = self._partitions(consumer)
             ends = {partition: self._end(consumer, partition) for partition in partitions}
             consumer.assign([TopicPartition(self._topic, partition, ends[partition]) for partition in partitions])
+            outages.is_begun = True
             while True:
                 message = consumer.poll(poll_seconds)
                 record = None if message is None else _record(message)
@@ -60,8 +67,8 @@ class LogReader:
                     yield from logged_events(record)
 
     @contextmanager
-    def _consumer(self) -> Iterator[Consumer]:
-        consumer = Consumer(dict(self._properties))
+    def _consumer(self, on_error: Callable[[KafkaError], None] = lambda _: None) -> Iterator[Consumer]:
+        consumer = Consumer(self._properties | {"error_cb": on_error})
         try:
             yield consumer
         except KafkaException as error:
@@ -99,6 +106,60 @@ class LogReader:
             yield record
             if record.offset + 1 >= ends[record.partition]:
                 left.discard(record.partition)
+
+
+class RefusalReader:
+    """Lines that the workers refuse from now on; what comes while the log is away is missed. Close it."""
+
+    def __init__(self, connection: Properties, topic: str) -> None:
+        """Connects in the background, and again after every outage."""
+        self._consumer = Consumer(_outside_groups(connection) | {"error_cb": lambda _: None})
+        self._consumer.assign([TopicPartition(topic, 0, OFFSET_END)])
+
+    def fresh(self) -> list[Refusal]:
+        """What came since the last call, at once."""
+        found = []
+        for message in self._consumer.consume(_MOST_REFUSALS, 0):
+            if message.error() is None and (message.key() or b"").startswith(REFUSAL_KEY):
+                try:
+                    refusal = decode_live(message.value() or b"")
+                except msgspec.MsgspecError:
+                    continue  # of a later version
+                if isinstance(refusal, Refusal):
+                    found.append(refusal)
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+
+def _outside_groups(connection: Properties) -> Properties:
+    return {
+        **connection,
+        # librdkafka wants a name; without subscription or commit it is in no group.
+        "group.id": "streamgauge-reader",
+        "enable.auto.commit": False,
+        # Its own log lines would go to standard error, beside ours; what matters comes back as errors.
+        "log_level": 0,
+    }
+
+
+class _Outages:
+    """Tells of an outage once a minute at most; before `is_begun` the caller learns of it by an exception."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        self._trouble = trouble
+        self._told = float("-inf")
+        self.is_begun = False
+
+    def __call__(self, error: KafkaError) -> None:
+        now = time.monotonic()
+        if self.is_begun and error.code() == KafkaError._ALL_BROKERS_DOWN and now - self._told > _TOLD_SECONDS:
+            self._told = now
+            self._trouble("the log does not answer; what it takes will show when it is back")
 
 
 def _record(message: Message) -> LogRecord | None:

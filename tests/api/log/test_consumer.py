@@ -9,9 +9,11 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from api.log.consumer import LogReader
+from api.log.consumer import LogReader, RefusalReader
 from api.log.reading import LoggedEvent
+from schemas.live import LiveMessage, PartitionStatus, Refusal, encode_live, live_key
 from schemas.records import SegmentHeader, encode_segment, record_headers
+from storage.broker.process import Broker
 from storage.errors import Unavailable
 
 
@@ -34,6 +36,10 @@ class Log:
     def append_foreign(self, partition: int, value: bytes) -> None:
         """One record of another producer."""
         self._producer.produce(self.topic, value, partition=partition)
+        assert self._producer.flush(30) == 0
+
+    def append_keyed(self, key: bytes, value: bytes) -> None:
+        self._producer.produce(self.topic, value, key, partition=0)
         assert self._producer.flush(30) == 0
 
     def reader(self, find_seconds: float = 20) -> LogReader:
@@ -78,7 +84,7 @@ def test_topic_that_does_not_exist(log: Log) -> None:
 
 def test_tail_shows_what_comes_from_now_on(log: Log) -> None:
     log.append(0, b'{"event":"before"}')
-    following = log.reader().follow(poll_seconds=0.05)
+    following = log.reader().follow(pytest.fail, poll_seconds=0.05)
     assert next(following) is None  # it stands at the end now
     log.append(1, b'{"event":"a"}')
     log.append_foreign(0, b'{"event":"b","projectId":7}')
@@ -86,6 +92,42 @@ def test_tail_shows_what_comes_from_now_on(log: Log) -> None:
     found = _events(following, 2)
     assert time.monotonic() - written < 1
     assert {(logged.project, logged.event.event, logged.partition) for logged in found} == {(1, "a", 1), (7, "b", 0)}
+
+
+def test_an_outage_is_told_once_and_the_events_after_it_are_shown(own_broker: Broker) -> None:
+    log = Log(own_broker.bootstrap_servers)
+    for partition in (0, 1):
+        log.append(partition, b'{"event":"before"}')  # both have their leaders
+    troubles: list[str] = []
+    following = log.reader().follow(troubles.append, poll_seconds=0.05)
+    assert next(following) is None
+    own_broker.kill()
+    deadline = time.monotonic() + 30
+    while not troubles and time.monotonic() < deadline:
+        assert next(following) is None
+    assert troubles == ["the log does not answer; what it takes will show when it is back"]
+    own_broker.start()
+    log.append(0, b'{"event":"after"}')
+    assert [logged.event.event for logged in _events(following, 1)] == ["after"]
+    assert len(troubles) == 1
+
+
+def test_refusals_of_the_workers_from_now_on(kafka: str) -> None:
+    log = Log(kafka)
+    refusal = Refusal("c/t", 0, 9, 1, 1_771_800_000_000, "malformed", "Malformed JSON", None)
+    with RefusalReader(log.connection, log.topic) as reader:
+        status = PartitionStatus("c/t", 0, 1, 1, 1, "live", 1, 1, 1, "worker-0")
+        found: list[Refusal] = []
+        deadline = time.monotonic() + 20
+        while not found and time.monotonic() < deadline:
+            messages: list[LiveMessage] = [status, refusal]
+            for message in messages:
+                log.append_keyed(live_key(message), encode_live(message))
+            log.append_keyed(live_key(refusal), b"of a later version")
+            found = reader.fresh()
+            time.sleep(0.05)  # it connects in the background
+    log.close()
+    assert set(found) == {refusal}
 
 
 def _events(following: Iterator[LoggedEvent | None], count: int) -> list[LoggedEvent]:
