@@ -79,6 +79,7 @@ from api.routes.queries import no_goals
 from api.routes.realtime import RealtimeLane
 from api.services import Services
 from api.settings import ApiSettings
+from api.webhooks.courier import Courier
 from storage.errors import StorageError
 from storage.lake.place import place_at
 from storage.meta.engine import open_metadata
@@ -154,6 +155,7 @@ def assemble(
         tokens=tokens,
         limiter=Limiter(settings, settings.directory.limits),
         mailer=Mailer(settings.smtp_url, settings.mail_from),
+        courier=Courier(allows_private=settings.webhook_allow_private),
         kept=kept,
         live_source=live_source,
         recent=RecentEvents(analytics.newest),

@@ -20,6 +20,7 @@ from api.live.view import LiveView
 from api.log.producer import LogProducer
 from api.mail import Mailer
 from api.settings import ApiSettings
+from api.webhooks.courier import Courier
 from storage.meta.engine import Metadata
 from storage.meta.kept import KeptRepository
 from storage.meta.tokens import Tokens
@@ -46,6 +47,7 @@ class Services:
     tokens: Tokens
     limiter: Limiter
     mailer: Mailer
+    courier: Courier
     kept: KeptRepository | None = None
     live_source: LiveSource | None = None
     recent: RecentEvents | None = None

@@ -186,6 +186,8 @@ class Delivery(Body, frozen=True, kw_only=True):
 
     event: str
     payload: str
+    # The same in every attempt, for receivers that must not act twice.
+    message_id: str = ""
     attempts: int = 0
     state_: Literal["pending", "delivered", "failed"] = field(name="state", default="pending")
     response_status: int | None = None

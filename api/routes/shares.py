@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Request, Response
 from msgspec import to_builtins
 
+from api.auth.acting import count_attempt
 from api.dependencies import Text, json_answer, made, parameters
 from api.errors import forbidden, not_found
+from api.limits.limiter import Quota
 from api.routes.kept import Change, Crud, Keeping, Resource, add_route, add_routes, answered, shown, stored
 from schemas.figures import OverviewQuestion
 from schemas.keeping import body_of
@@ -50,7 +52,9 @@ def create_router(keeping: Keeping) -> APIRouter:
         share = await stored(find_share, keeping.things, token, now)
         tenant = None if share is None else await stored(project, keeping.things.metadata, share.project_id)
         if share is None or tenant is None:
+            count_attempt(keeping.held, keeping.held.sender.address(request.scope), "share")
             raise not_found()
+        keeping.held.limiter.admit(Quota.NATIVE, f"share {share.id}")
         wanted = period or (_DEFAULT_PERIOD if _DEFAULT_PERIOD in share.body.periods else share.body.periods[0])
         with parameters():
             zone = zone_named(tenant.timezone)

@@ -1,10 +1,12 @@
 """`/webhooks` of the native surface: addresses that are told, and what became of the messages."""
 
 import secrets
+from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request, Response
 
 from api.dependencies import Text, parameters
+from api.errors import conflict, not_found
 from api.routes.kept import (
     Change,
     Crud,
@@ -21,11 +23,15 @@ from api.routes.kept import (
     shown,
     stored,
 )
+from api.webhooks.messages import message
 from schemas.keeping import body_of, changed_body, check_address
 from schemas.kept import Delivery, Webhook
-from schemas.projects import Scope
+from schemas.projects import Role, Scope
 from schemas.questions import parse_limit
+from storage.errors import SecretUnreadable
 from storage.meta.kept import Kept
+from storage.meta.projects import project
+from storage.meta.secrets import new_id
 
 PATH = "/webhooks"
 
@@ -68,10 +74,43 @@ def create_router(keeping: Keeping) -> APIRouter:
         )
         return listed(request, [_delivery(item) for item in page.items], page, size)
 
+    async def test(request: Request, thing_id: ThingId) -> Response:
+        asked = await keeping.changing(request, Scope.ADMIN, Role.ADMIN, needs_body=False)
+        webhook = await keeping.get(Webhook, asked.project, thing_id)
+        return answered(_delivery(await _try(keeping, webhook, asked.now)))
+
     add_route(router, "POST", PATH, create, "Keep a new webhook; its secret is shown this once.", example)
     add_route(router, "PATCH", f"{PATH}/{{id}}", change, "Change the named fields of a webhook.", example)
     add_route(router, "GET", f"{PATH}/{{id}}/deliveries", deliveries, "The last messages, newest first.")
+    tried = "Send a message `test`, once, and say what became of it."
+    add_route(router, "POST", f"{PATH}/{{id}}/test", test, tried, status=200)
     return router
+
+
+async def _try(keeping: Keeping, webhook: Kept[Webhook], now: datetime) -> Kept[Delivery]:
+    things = keeping.things
+    try:
+        secret = await stored(things.secret, Webhook, webhook.project_id, webhook.id)
+    except SecretUnreadable as error:
+        raise conflict("The webhook's secret cannot be read any more; make a new webhook") from error
+    tenant = await stored(project, things.metadata, webhook.project_id)
+    if secret is None or tenant is None:
+        raise not_found()
+    named = new_id(Delivery.prefix)
+    data = {"message": "This is a test of the webhook"}
+    made = message(webhook.body.format, webhook.id, secret, tenant, "test", data, now, named)
+    outcome = await keeping.held.courier.post(webhook.body.url, made.body, made.headers)
+    done = Delivery(
+        event="test",
+        message_id=named,
+        payload=made.body.decode(),
+        attempts=1,
+        state_="delivered" if outcome.is_delivered else "failed",
+        response_status=outcome.status,
+        error=outcome.error,
+        finished_at=datetime.now(UTC),
+    )
+    return await stored(things.create, webhook.project_id, done, None, now, parent_id=webhook.id)
 
 
 def _create(keeping: Keeping, change: Change, allows_private: bool) -> tuple[Kept[Webhook], str]:

@@ -1,5 +1,7 @@
 """Kept things over HTTP: every kind, two tenants, every scope."""
 
+import hashlib
+import hmac
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +16,11 @@ from msgspec.structs import replace
 from schemas.kept import Delivery, Export, Source, Trigger
 from schemas.projects import Dialect, Scope
 from storage.meta.initialisation import Initialised
+from storage.meta.kept import KeptRepository
 from storage.meta.keys import KeySpec, create_key
+from storage.meta.sealing import Sealer
 from tests.api.dialects.world import World, serving
+from tests.api.webhooks.receiver import receiving
 from tests.factories import event_row
 
 API = "/api/v1"
@@ -725,3 +730,49 @@ class TestDownloads:
         assert error(filled.client.get(made["downloadUrl"]))[:2] == (410, "gone")
         filled.client.delete(f"{API}/exports/{made['id']}")
         assert filled.client.get(made["downloadUrl"]).status_code == 404
+
+
+def test_webhook_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with receiving(tmp_path / "receiver") as receiver:
+        monkeypatch.setenv("SSL_CERT_FILE", str(receiver.authority))
+        with serving(tmp_path / "data", webhook_allow_private=True) as world:
+            client = world.client
+            client.headers["X-API-Key"] = world.secret("jcht")
+            made = client.post(f"{API}/webhooks", json={"url": receiver.url, "events": ["goal"]}).json()
+            one = f"{API}/webhooks/{made['id']}"
+            told = client.post(f"{one}/test")
+            assert told.status_code == 200
+            assert (told.json()["state"], told.json()["responseStatus"], told.json()["attempts"]) == (
+                "delivered",
+                204,
+                1,
+            )
+            [(_, headers, body)] = receiver.requests
+            expected = hmac.new(made["secret"].encode(), body, hashlib.sha256).hexdigest()
+            assert headers["X-Streamgauge-Signature"] == f"sha256={expected}"
+            assert json.loads(body)["event"] == "test"
+            receiver.status = 500
+            assert client.post(f"{one}/test").json()["state"] == "failed"
+            history = client.get(f"{one}/deliveries").json()["data"]
+            assert [item["responseStatus"] for item in history] == [500, 204]
+            assert history[1]["payload"] == body.decode()
+            other = world.another("eve@example.org", "Eve", "eve.example").secrets["jcht"]
+            assert client.post(f"{one}/test", headers={"X-API-Key": other}).status_code == 404
+            reader = world.secret("read")
+            assert client.post(f"{one}/test", headers={"X-API-Key": reader}).status_code == 403
+            world.services.kept = KeptRepository(
+                world.services.database, Sealer([b"0123456789abcdef0123456789abcdef"]), lambda _: None
+            )
+            assert error(client.post(f"{one}/test"))[:2] == (409, "conflict")
+            assert len(receiver.requests) == 2
+
+
+def test_guessing_links_and_asking_one_too_often_is_limited(tmp_path: Path) -> None:
+    with serving(tmp_path, limit_native="3/60", limit_login="2/60") as world:
+        client = world.client
+        share = client.post(f"{API}/shares", json={}, headers={"X-API-Key": world.secret("jcht")}).json()
+        address = f"{API}/shares/{share['token']}/overview"
+        assert [client.get(address).status_code for _ in range(4)] == [200, 200, 200, 429]
+        guesses = [client.get(f"{API}/shares/guess-{n}/overview") for n in range(3)]
+        assert [guess.status_code for guess in guesses] == [404, 404, 429]
+        assert int(guesses[2].headers["Retry-After"]) >= 1

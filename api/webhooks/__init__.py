@@ -1,0 +1,1 @@
+"""Messages to addresses that tenants name: made, signed, and sent to nowhere inside."""

@@ -1,0 +1,1 @@
+"""Messages of webhooks, against a server with a certificate of its own."""
