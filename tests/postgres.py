@@ -36,6 +36,13 @@ def postgres_server() -> Iterator[str]:
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """The URL of an empty schema of this test's own."""
+    with own_schema(postgres_server) as url:
+        yield url
+
+
+@contextmanager
+def own_schema(postgres_server: str) -> Iterator[str]:
+    """The URL of an empty schema that goes with the block."""
     server = make_url(postgres_server).set(drivername="postgresql")
     schema = f"test_{uuid.uuid4().hex}"
     address = server.render_as_string(hide_password=False)
