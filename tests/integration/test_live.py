@@ -1,17 +1,22 @@
 """Live figures of the real processes while workers die under load: never a part, never back."""
 
+import json
 import os
 import signal
+import subprocess
 import threading
 import time
 from bisect import bisect_left
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from schemas.instants import parse_instant
-from tests.integration.system import System, running, wait_until
+from tests.integration.system import COMMAND, System, running, wait_until
+
+pytestmark = pytest.mark.timeout(300)
 
 BATCH = 20
 
@@ -89,22 +94,54 @@ class Watch:
             self._total = total
 
 
-@pytest.mark.timeout(300)
-def test_figures_stay_whole_while_workers_die(tmp_path: Path) -> None:
-    with running(tmp_path / "data", workers="2") as system:
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with running(tmp_path_factory.mktemp("live") / "data", workers="2") as system:
         system.initialise()
-        load = Load(system)
-        watch = Watch(system, load)
-        try:
-            wait_until(lambda: watch.poll()["events"] > 0 and watch.states[-1] == "live", 60, system.logs)
-            for name in ("worker-0", "worker-1"):
-                known = len(watch.states)
-                os.kill(system.pid(name), signal.SIGKILL)
-                # It is missed, and comes back.
-                wait_until(lambda known=known: watch.poll() and len(watch.states) > known, 60, system.logs)  # type: ignore[misc]
-                wait_until(lambda: watch.poll()["state"] == "live", 120, system.logs)
-            load.stop()
-            wait_until(lambda: watch.poll()["events"] == load.sent, 30, system.logs)
-        finally:
-            load.stop()
-            watch.close()
+        yield system
+
+
+def test_what_a_worker_refuses_is_shown_within_a_second(system: System) -> None:
+    broker = json.loads((system.data / "run" / "broker.json").read_text())
+    producer = Producer({"bootstrap.servers": f"127.0.0.1:{broker['port']}"})
+    shown: list[tuple[float, dict[str, Any]]] = []
+    command = [COMMAND, "tail", "--rejects", "--data-dir", str(system.data)]
+
+    def read(lines: Iterator[str]) -> None:
+        shown.extend((time.monotonic(), json.loads(line)) for line in lines)
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "waiting for refused items" in process.stderr.readline()
+        reader = threading.Thread(target=read, args=(process.stdout,))
+        reader.start()
+        waits = []
+        for number in range(4):
+            sent = time.monotonic()
+            producer.produce("streamgauge.events", b"not json", partition=0)
+            assert producer.flush(10) == 0
+            wait_until(lambda number=number: len(shown) > number, 15, system.logs)  # type: ignore[misc]
+            waits.append(shown[number][0] - sent)
+        process.terminate()
+        reader.join()
+    assert {(line["partition"], line["reason"]) for _, line in shown} == {(0, "malformed")}
+    assert sorted(waits)[1] < 1, waits  # the first may come before it is connected, and from the lake
+
+
+def test_figures_stay_whole_while_workers_die(system: System) -> None:
+    load = Load(system)
+    watch = Watch(system, load)
+    try:
+        wait_until(lambda: watch.poll()["events"] > 0 and watch.states[-1] == "live", 60, system.logs)
+        for name in ("worker-0", "worker-1"):
+            known = len(watch.states)
+            os.kill(system.pid(name), signal.SIGKILL)
+            # It is missed, and comes back.
+            wait_until(lambda known=known: watch.poll() and len(watch.states) > known, 60, system.logs)  # type: ignore[misc]
+            wait_until(lambda: watch.poll()["state"] == "live", 120, system.logs)
+        load.stop()
+        wait_until(lambda: watch.poll()["events"] == load.sent, 30, system.logs)
+    finally:
+        load.stop()
+        watch.close()
