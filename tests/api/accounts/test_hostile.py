@@ -91,7 +91,12 @@ TEXTS = st.one_of(
     ),
 )
 VALUES = st.one_of(
-    TEXTS, st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.lists(TEXTS, max_size=3)
+    TEXTS,
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.lists(TEXTS, max_size=3),
 )
 BODIES = st.one_of(
     st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=6),
