@@ -71,7 +71,10 @@ class DataDirectory:
 class StorageSettings(BaseSettings):
     """Settings shared by all processes, read once from the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="STREAMGAUGE_", frozen=True, extra="ignore", populate_by_name=True)
+    # An empty variable is how a compose file says "not set".
+    model_config = SettingsConfigDict(
+        env_prefix="STREAMGAUGE_", frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
+    )
 
     data_dir: Path = Field(Path("data"), description="Data directory: lake, broker log, metadata, logs.")
     database_url: SecretStr | None = Field(

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from api.cli.main import COMMANDS, main
+from api.cli.settings import list_settings
+from api.settings import ApiSettings
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -76,6 +78,16 @@ def test_an_impossible_setting_is_named(capsys: pytest.CaptureFixture[str], monk
     assert status == 1
     assert err.startswith("streamgauge: setting STREAMGAUGE_KAFKA_PARTITIONS: Input should be a valid integer")
     assert err.count("\n") == 1
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [setting.name for setting in list_settings()]
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    unset = ApiSettings()
+    for name in names:
+        monkeypatch.setenv(name, "")
+    assert ApiSettings() == unset
 
 
 def test_a_data_directory_that_cannot_be_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
