@@ -39,7 +39,7 @@ def create_router(keeping: Keeping) -> APIRouter:
         "period": "1h",
         "channels": ["webhook"],
     }
-    add_routes(router, Crud(keeping, Resource(Alert, "/alerts", example, show=_shown)))
+    add_routes(router, Crud(keeping, Resource(Alert, "/alerts", example, scope=Scope.ADMIN, show=_shown)))
 
     async def history(request: Request, thing_id: ThingId, limit: Text = None, cursor: Text = None) -> Response:
         project = await keeping.reading(request)

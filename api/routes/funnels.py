@@ -11,6 +11,7 @@ from api.dependencies import Text, answer, parameters
 from api.routes.kept import Crud, Item, Keeping, Resource, ThingId, add_routes, shown, stored
 from schemas.conversions import funnel_question
 from schemas.kept import Funnel, Goal, Step
+from schemas.projects import Role
 from schemas.questions import InvalidQuestion, parse_interval
 from schemas.windows import buckets
 from storage.meta.kept import Kept
@@ -27,7 +28,7 @@ def create_router(keeping: Keeping) -> APIRouter:
     router = APIRouter(tags=["funnels"])
     steps = [{"name": "Prices", "path": "/pricing"}, {"name": "Signed up", "event": "signup"}]
     example = {"name": "Sign-up", "steps": steps, "windowSeconds": 3600}
-    add_routes(router, Crud(keeping, Resource(Funnel, "/funnels", example, show=_shown)))
+    add_routes(router, Crud(keeping, Resource(Funnel, "/funnels", example, role=Role.MEMBER, show=_shown)))
     read = keeping.access.reading()
 
     @router.get("/funnels/{id}/results")

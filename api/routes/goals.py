@@ -11,6 +11,7 @@ from api.routes.kept import Crud, Item, Keeping, Resource, ThingId, add_routes, 
 from schemas.conversions import goal_question
 from schemas.goals import Conversion
 from schemas.kept import Goal
+from schemas.projects import Role
 from schemas.questions import InvalidQuestion, parse_interval
 from schemas.windows import buckets
 from storage.meta.kept import Kept
@@ -20,7 +21,7 @@ def create_router(keeping: Keeping) -> APIRouter:
     """The routes; paths are below the prefix of the surface."""
     router = APIRouter(tags=["goals"])
     example = {"name": "Signed up", "type": "event", "event": "signup", "value": 5}
-    add_routes(router, Crud(keeping, Resource(Goal, "/goals", example, show=_shown)))
+    add_routes(router, Crud(keeping, Resource(Goal, "/goals", example, role=Role.MEMBER, show=_shown)))
     read = keeping.access.reading()
 
     @router.get("/goals/{id}/results")

@@ -62,7 +62,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], Scope]] =
         {"name": "A", "type": "threshold", "metric": "pageviews", "operator": ">", "threshold": 1000},
         {"condition": "pageviews > 1000", "enabled": True, "cooldownSeconds": 3600, "lastTriggeredAt": None},
         {"enabled": False},
-        Scope.WRITE,
+        Scope.ADMIN,
     ),
     "/webhooks": (
         {"url": "https://hooks.example.org/", "events": ["goal"]},
