@@ -88,8 +88,8 @@ class ApiSettings(EventLimitSettings):
     )
     secret_key: SecretStr | None = Field(
         None,
-        description="Seals webhook secrets and credentials of sources, 32 random characters or more, with commas between"
-        " a new key and older ones; by default made once and kept.",
+        description="Seals webhook secrets and credentials of sources, 32 random characters or more, with commas"
+        " between a new key and older ones; by default made once and kept.",
     )
     webhook_allow_private: bool = Field(
         False, description="Let webhooks lead to private addresses and other ports; for development."

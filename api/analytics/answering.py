@@ -18,6 +18,7 @@ from schemas.exports import ExportFormat, ExportQuestion
 from schemas.figures import BreakdownAnswer, BreakdownQuestion, OverviewAnswer, OverviewQuestion
 from schemas.funnels import FunnelAnswer, FunnelQuestion
 from schemas.goals import GoalAnswer, GoalQuestion
+from schemas.heatmaps import HeatmapAnswer, HeatmapQuestion
 from schemas.kept import SourceActivity
 from schemas.letters import LettersAnswer, LettersQuestion
 from schemas.listing import EventsQuestion
@@ -40,11 +41,13 @@ from storage.query.files import FilesAnswer, list_files
 from storage.query.freshness import LogState, Watermark, rollups_cover
 from storage.query.funnel import answer_funnel
 from storage.query.goals import answer_goal
+from storage.query.heatmaps import answer_heatmap
 from storage.query.identities import Identities
 from storage.query.lake import Lake
 from storage.query.letters import list_letters
 from storage.query.names import event_names, property_keys, property_values
 from storage.query.overview import answer_overview
+from storage.query.partials import Partials
 from storage.query.paths import answer_paths
 from storage.query.people import count_project, find_person, list_people
 from storage.query.pinned import PinnedLake, as_of, newest
@@ -113,6 +116,7 @@ class Analytics:
         self._searching = 0
         self._is_running_sql = False
         self._downloads = Downloads()
+        self._partials = Partials()
         self._exporter: Exporter | None = None
 
     @overload
@@ -136,6 +140,8 @@ class Analytics:
     @overload
     async def ask(self, question: TableQuestion, at: AsOf | None = None) -> Answered[TableAnswer]: ...
     @overload
+    async def ask(self, question: HeatmapQuestion, at: AsOf | None = None) -> Answered[HeatmapAnswer]: ...
+    @overload
     async def ask(self, question: PeopleQuestion, at: AsOf | None = None) -> Answered[PeopleAnswer]: ...
     async def ask(self, question: Any, at: AsOf | None = None) -> Answered[Any]:
         """The answer to any question, of the newest version or of one of the past.
@@ -147,7 +153,7 @@ class Analytics:
         return await self._answered(
             question,
             project,
-            partial(_answer_with, question),
+            partial(self._answer_with, question),
             at,
             # Pages of events may have many megabytes.
             keeps=not isinstance(question, EventsQuestion | TableQuestion),
@@ -347,6 +353,13 @@ class Analytics:
         positions = {} if log is None else self._lake.reader("events").positions(log.chain, range(log.partitions))
         return positions, find_event(cursor, self._lake, project, event_id)
 
+    def _answer_with(self, question: Any, cursor: Cursor, lake: Lake, aliases: Aliases, planned: Plan) -> Any:
+        if isinstance(question, SeriesQuestion):
+            return answer_series(cursor, lake, question, aliases, planned, self._partials)
+        if isinstance(question, OverviewQuestion):
+            return answer_overview(cursor, lake, question, aliases, self._partials)
+        return _ANSWERS[type(question)](cursor, lake, question, aliases)
+
     def _plan(self, cursor: Cursor, question: Hashable, log: LogState | None) -> Plan:
         """Rollups where they have the answer, hold all that events do, and know the people."""
         if not isinstance(question, SeriesQuestion):
@@ -370,14 +383,7 @@ def _watermark_of(lake: PinnedLake, log: LogState | None) -> int:
     return min((lake.total(f"{log.chain}/{partition}#last_ts") for partition in range(log.partitions)), default=0)
 
 
-def _answer_with(question: Any, cursor: Cursor, lake: Lake, aliases: Aliases, planned: Plan) -> Any:
-    if isinstance(question, SeriesQuestion):
-        return answer_series(cursor, lake, question, aliases, planned)
-    return _ANSWERS[type(question)](cursor, lake, question, aliases)
-
-
 _ANSWERS: Mapping[type, Callable[[Cursor, Lake, Any, Aliases], Any]] = {
-    OverviewQuestion: answer_overview,
     BreakdownQuestion: answer_breakdown,
     FunnelQuestion: answer_funnel,
     RetentionQuestion: answer_retention,
@@ -386,5 +392,6 @@ _ANSWERS: Mapping[type, Callable[[Cursor, Lake, Any, Aliases], Any]] = {
     SessionsQuestion: list_sessions,
     EventsQuestion: list_events,
     TableQuestion: answer_table,
+    HeatmapQuestion: answer_heatmap,
     PeopleQuestion: list_people,
 }

@@ -9,6 +9,7 @@ from api.dialects.zta.envelope import cors, error_body, preflight
 from api.dialects.zta.export import Export
 from api.dialects.zta.funnels import Funnels
 from api.dialects.zta.goals import Goals
+from api.dialects.zta.heatmaps import Heatmaps
 from api.dialects.zta.keys import ApiKeys
 from api.dialects.zta.public import Public
 from api.dialects.zta.session import Session
@@ -34,6 +35,7 @@ _PARTS = (
     Funnels,
     Alerts,
     Webhooks,
+    Heatmaps,
     ActivityLog,
     StatsApi,
     Public,

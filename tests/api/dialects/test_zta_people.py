@@ -216,3 +216,45 @@ def test_shared_links(world: World, mount: str) -> None:
     old = Share(expires_at=at - timedelta(seconds=1))
     things.create(world.project.id, old, by, at, link=f"old{mount}")
     assert error_of(world.client.get(path, params={"token": f"old{mount}"}))[0] == 404
+
+
+def _hot(person: str, action: str, **data: Any) -> dict[str, Any]:
+    return {"type": "event", "category": "heatmap", "action": action, "path": f"/hot{person}", "data": data}
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+def test_heatmaps_are_made_of_what_pages_send(world: World, mount: str) -> None:
+    page = "/hot"
+    port = {"viewportWidth": 1280, "viewportHeight": 720}
+    sent = [
+        {"type": "pageview", "path": page},
+        _hot("", "click", x=10.4, y=20, element="a#buy", text="Buy", **port),
+        _hot("", "click", x=10, y=20, element="a#buy", text="Buy", **port),
+        _hot("", "click", x=5, y=120, element="p", **port),
+        _hot("", "scroll", depth=60, **port),
+        _hot("", "move", x=1, y=250),
+    ]
+    if mount == "":
+        for item in sent:
+            ok(world.client.post("/api/track", json={"siteId": world.project.site_id} | item))
+        world.flow()
+    path, asked = f"{mount}/api/heatmaps", {"siteId": world.project.site_id, "path": page}
+    clicks = ok(call(world, path, params=asked | {"type": "click"}))
+    assert (clicks["totalClicks"], clicks["pageviews"], clicks["period"]) == (3, 1, "7d")
+    assert clicks["clicks"][0] == {"x": 10, "y": 20, "count": 2, "percentage": 66.7, "element": "a#buy", "text": "Buy"}
+    assert clicks["viewport"] == {"width": 1280, "height": 720}
+    scroll = ok(call(world, path, params=asked | {"type": "scroll"}))
+    assert [depth["visitors"] for depth in scroll["scrollDepth"]] == [1, 1, 1, 0, 0]
+    assert (scroll["avgScrollDepth"], scroll["foldHeight"]) == (60.0, 720)
+    assert ok(call(world, path, params=asked | {"type": "move"}))["totalMovements"] == 1
+    attention = ok(call(world, path, params=asked | {"type": "attention"}))
+    assert attention["areas"] == [{"top": 200, "height": 100, "count": 1, "percentage": 100.0}]
+    elements = ok(call(world, f"{path}/elements", params=asked | {"limit": "1"}))["elements"]
+    assert elements == [{"element": "a#buy", "text": "Buy", "clicks": 2, "percentage": 66.7}]
+    for params, status, text in (
+        ({"path": ""}, 400, "Site ID and path are required"),
+        ({"type": "odd"}, 400, "Invalid heatmap type. Must be: click, scroll, move, or attention"),
+        ({"type": "click", "path": "/cold"}, 404, "No heatmap data found for this page"),
+        ({"type": "click", "device": "tablet"}, 404, "No heatmap data found for this page"),
+    ):
+        assert error_of(call(world, path, params=asked | params)) == (status, text)
