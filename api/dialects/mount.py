@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from urllib.parse import parse_qs
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.dialects.surface import SurfaceApp
 
@@ -33,6 +33,7 @@ _COHORLY = (
     "/status",
 )
 _SHARED = "/api/stats"
+_FOR_BROWSERS = "zta"
 
 
 def owner(path: str) -> str | None:
@@ -78,7 +79,20 @@ class Mounts:
             await self._app(scope, receive, send)
             return
         surface, path = found
+        if path.rstrip("/") == _SHARED and surface.name != _FOR_BROWSERS and not scope["path"].startswith(_COMPAT):
+            send = self._for_browsers(send)
         await surface(dict(scope, path=path, raw_path=path.encode()), receive, send)
+
+    def _for_browsers(self, send: Send) -> Send:
+        """With the headers of the one of the two that browsers may call: they cannot know who answers."""
+        headers = self._surfaces[_FOR_BROWSERS].surface.cors(_SHARED, None)
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *headers]
+            await send(message)
+
+        return sending
 
     def _find(self, scope: Scope) -> tuple[SurfaceApp, str] | None:
         path: str = scope["path"].removeprefix(self._root)
