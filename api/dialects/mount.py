@@ -79,7 +79,11 @@ class Mounts:
             await self._app(scope, receive, send)
             return
         surface, path = found
-        if path.rstrip("/") == _SHARED and surface.name != _FOR_BROWSERS and not scope["path"].startswith(_COMPAT):
+        if (
+            path.rstrip("/") == _SHARED
+            and surface.name != _FOR_BROWSERS
+            and not scope["path"].removeprefix(self._root).startswith(_COMPAT)
+        ):
             send = self._for_browsers(send)
         await surface(dict(scope, path=path, raw_path=path.encode()), receive, send)
 
