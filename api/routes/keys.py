@@ -84,6 +84,8 @@ def create_router(desk: Desk) -> APIRouter:
         is_owner = key.project_id is None and key.account_id == account_id
         if not (is_owner or sent.kind in _OF_ONE_PROJECT):
             raise forbidden(f"Only the owner of the account may make a key of the kind {sent.kind}")
+        if sent.kind is Dialect.COHORLY and project_id is not None:
+            raise bad_request("Invalid field: projectId; a key of Cohorly is good for all projects of its account")
         spec = KeySpec(
             account_id=account_id,
             dialect=sent.kind,

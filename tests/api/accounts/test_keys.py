@@ -128,6 +128,12 @@ def test_key_of_a_project_makes_keys_of_that_project_only(world: World, ann: Per
         assert answer.status_code == 403
 
 
+def test_key_of_cohorly_is_never_of_one_project(ann: Person) -> None:
+    """Its product has no such key, and would open all projects with it."""
+    answer = ann.client.post(f"{API}/keys", json={"kind": "cohorly", "projectId": ann.project.id})
+    assert answer.status_code == 400
+
+
 def test_lesser_keys_see_no_keys(world: World, ann: Person) -> None:
     for scope in (Scope.READ, Scope.WRITE, Scope.INGEST, Scope.SQL):
         assert httpx.get(f"{world.url}{API}/keys", headers=ann.key(scope)).status_code == 403
