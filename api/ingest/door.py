@@ -1,14 +1,14 @@
 """The one way in: events of a request into segments, segments into the log, and only then a yes."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
 
 from api.errors import Cause, LogUnavailable
 from api.ingest.tally import Tally
-from api.log.coalescer import Budget, Coalescer, LingerPolicy
+from api.log.coalescer import Budget, Coalescer, LingerPolicy, Part
 from api.log.producer import LogProducer
 from schemas.events import Event
 from schemas.records import MAX_RECORD_BYTES, SegmentHeader, encode_segment
@@ -33,22 +33,6 @@ class Origin(Struct, frozen=True, gc=False):
     visitor: str | None = None
     country: str | None = None
     agent: str | None = None
-
-
-class Line(Struct, frozen=True, gc=False):
-    """One checked event, its bytes for the log, and the id it has where it names none."""
-
-    event: Event
-    raw: bytes
-    id: str | None = None
-
-
-class Part(Struct, frozen=True, gc=False):
-    """A segment for one partition."""
-
-    partition: int
-    segment: bytes
-    events: int
 
 
 class BaseSource:
@@ -103,70 +87,62 @@ class Door:
             return "stopping"
         return "disk full" if self._is_disk_full else self._producer.refusal
 
-    async def accept(self, origin: Origin, lines: Sequence[Line]) -> list[str]:
-        """The events' ids, once the log has all of them.
+    async def accept(
+        self, origin: Origin, events: Sequence[Event], lines: Sequence[bytes], given: Sequence[str] | None = None
+    ) -> list[str]:
+        """The ids of checked events, once the log has all their lines; `given` are ids for those that name none.
 
         Raises LogUnavailable, after which some may be kept all the same: sent again with the same ids, they are stored
         once. Cancelling the call cancels the answer, not the events.
         """
         if (cause := self.refusal) is not None or (coalescer := self._coalescer) is None:
             raise LogUnavailable(cause or "stopping")
-        partitions = self._producer.partitions
-        if len(lines) == 1:
-            parts, ids = _single(origin, lines[0], partitions, self._new_base())
-        else:
-            parts, ids = cut(origin, lines, partitions, self._new_base)
-        if not self._budget.reserve(len(lines), sum(len(part.segment) for part in parts)):
+        parts, ids = cut(origin, events, lines, given, self._producer.partitions, self._new_base)
+        if not self._budget.reserve(len(events), sum([len(part.segment) for part in parts])):
             raise LogUnavailable("budget spent")
-        deliveries = [coalescer.append(part.partition, part.segment, part.events) for part in parts]
-        failures = [cause for delivery in deliveries if (cause := await delivery) is not None]
-        if failures:
-            raise LogUnavailable(failures[0])
-        self._tally.add("streamgauge_events_accepted_total", "lane", origin.source, len(lines))
+        if (cause := await coalescer.append(parts)) is not None:
+            raise LogUnavailable(cause)
+        self._tally.add("streamgauge_events_accepted_total", "lane", origin.source, len(events))
         return ids
 
 
-def _single(origin: Origin, line: Line, partitions: int, base: str) -> tuple[list[Part], list[str]]:
-    """As `cut`, for the one event that most requests bring."""
-    event = line.event
-    own = event.event_id or line.id or f"evt_{base}"
-    distinct = event.user_id or event.anonymous_id or origin.visitor or ""
-    header = _header(origin, base, [line.id if not event.event_id else None])
-    part = Part(partition_of(origin.project, distinct, own, partitions), encode_segment(header, [line.raw]), 1)
-    return [part], [own]
-
-
 def cut(
-    origin: Origin, lines: Sequence[Line], partitions: int, new_base: Callable[[], str]
+    origin: Origin,
+    events: Sequence[Event],
+    lines: Sequence[bytes],
+    given: Sequence[str] | None,
+    partitions: int,
+    new_base: Callable[[], str],
 ) -> tuple[list[Part], list[str]]:
     """The segments of a request, one a partition and at most 256 KB each, and the ids of its events in their order."""
-    spare = new_base()
-    ids: list[str | None] = []
-    given: list[str | None] = []
+    visitor = origin.visitor or ""
+    ids: list[str] = []
+    assigned: dict[int, str] = {}
     groups: dict[int, list[int]] = {}
-    for place, line in enumerate(lines):
-        event = line.event
-        distinct = event.user_id or event.anonymous_id or origin.visitor or ""
-        assigned = None if event.event_id else line.id
-        own = event.event_id or assigned
-        if not own and not distinct:
+    for place, event in enumerate(events):
+        distinct = event.user_id or event.anonymous_id or visitor
+        if not (own := event.event_id or ""):
             # An event of nobody goes by its id, so it needs one before its segment is known.
-            own = assigned = mint(spare, place)
+            own = given[place] if given else "" if distinct else f"evt_{new_base()}"
+            if own:
+                assigned[place] = own
         ids.append(own)
-        given.append(assigned)
-        partition = partition_of(origin.project, distinct, own or "", partitions)
-        groups.setdefault(partition, []).append(place)
+        partition = partition_of(origin.project, distinct, own, partitions)
+        if (group := groups.get(partition)) is None:
+            groups[partition] = [place]
+        else:
+            group.append(place)
+    is_minting = not all(ids)
     parts = []
     for partition, members in groups.items():
-        for places in _fitting(members, lines, given):
+        for places in _fitting(members, lines, assigned):
             base = new_base()
-            for at, place in enumerate(places):
-                if not ids[place]:
-                    ids[place] = mint(base, at)
-            header = _header(origin, base, [given[place] for place in places])
-            segment = encode_segment(header, [lines[place].raw for place in places])
-            parts.append(Part(partition, segment, len(places)))
-    return parts, [own or "" for own in ids]
+            if is_minting:
+                for at, place in enumerate(places):
+                    ids[place] = ids[place] or mint(base, at)
+            header = _header(origin, base, [assigned.get(place) for place in places] if assigned else [], len(places))
+            parts.append(Part(partition, encode_segment(header, [lines[place] for place in places]), len(places)))
+    return parts, ids
 
 
 def mint(base: str, place: int) -> str:
@@ -176,9 +152,9 @@ def mint(base: str, place: int) -> str:
     return f"evt_{base[:9]}{_PAIRS[high]}{_DIGITS[low]}"
 
 
-def _header(origin: Origin, base: str, ids: list[str | None]) -> SegmentHeader:
+def _header(origin: Origin, base: str, ids: list[str | None], count: int) -> SegmentHeader:
     return SegmentHeader(
-        n=len(ids),
+        n=count,
         project=origin.project,
         received=origin.received,
         base=base,
@@ -190,13 +166,16 @@ def _header(origin: Origin, base: str, ids: list[str | None]) -> SegmentHeader:
     )
 
 
-def _fitting(places: list[int], lines: Sequence[Line], given: list[str | None]) -> list[list[int]]:
+def _fitting(places: list[int], lines: Sequence[bytes], assigned: Mapping[int, str]) -> list[list[int]]:
     """The places in runs whose segments stay within a record."""
+    most = MAX_RECORD_BYTES - _HEADER_BYTES
+    if not assigned and sum([len(lines[place]) for place in places]) + len(places) <= most:
+        return [places]
     runs: list[list[int]] = [[]]
-    room = most = MAX_RECORD_BYTES - _HEADER_BYTES
+    room = most
     for place in places:
-        assigned = given[place]
-        need = len(lines[place].raw) + 1 + (len(msgspec.json.encode(assigned)) + 1 if assigned else 5)
+        own = assigned.get(place)
+        need = len(lines[place]) + 1 + (len(msgspec.json.encode(own)) + 1 if own else 5)
         if need > room and runs[-1]:
             runs.append([])
             room = most

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from api.errors import LogUnavailable
-from api.ingest.door import Door, Line, Origin
+from api.ingest.door import Door, Origin
 from api.ingest.refusals import Refusals
 from api.ingest.tally import Tally
 from api.ingest.validation import check_line
-from schemas.events import EventLimits, InvalidEvent, ProblemCode
+from schemas.events import Event, EventLimits, InvalidEvent, ProblemCode
 
 _encoder = msgspec.json.Encoder()
 
@@ -52,21 +52,20 @@ class Intake:
         Raises InvalidItem for the first that is none, after which nothing is kept, and LogUnavailable.
         """
         received = time.time_ns() // 1_000_000
-        lines = [self._line(project, index, event, received) for index, event in enumerate(events)]
-        if not lines:
+        checked = [self._checked(project, index, event, received) for index, event in enumerate(events)]
+        if not checked:
             return []
         origin = Origin(project, received, sender.source, sender.visitor, sender.country, sender.agent)
         try:
-            return await self._door.accept(origin, lines)
+            return await self._door.accept(origin, [event for event, _ in checked], [line for _, line in checked])
         except LogUnavailable as problem:
             self._tally.add("streamgauge_log_unavailable_total", "cause", problem.cause)
             raise
 
-    def _line(self, project: int, index: int, event: Mapping[str, Any], received: int) -> Line:
+    def _checked(self, project: int, index: int, event: Mapping[str, Any], received: int) -> tuple[Event, bytes]:
         try:
-            checked, raw = check_line(_encoder.encode(event), self._limits, received)
+            return check_line(_encoder.encode(event), self._limits, received)
         except InvalidEvent as error:
             self._tally.add("streamgauge_events_refused_total", "code", error.code)
             self._refusals.note(project, error.code, error.message, index)
             raise InvalidItem(index, error.message, error.code) from error
-        return Line(checked, raw)

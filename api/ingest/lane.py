@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -12,15 +12,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.auth.keys import KeyResolver, ProjectFinder, authenticate, credential, demand, project_of
 from api.errors import LogUnavailable, Problem, bad_request, malformed, not_allowed, problem_body
 from api.ingest.body import Body, Disconnected, read_body
-from api.ingest.door import Door, Line, Origin
+from api.ingest.door import Door, Origin
 from api.ingest.refusals import Refusals
 from api.ingest.sender import Sender
 from api.ingest.tally import Tally
-from api.ingest.validation import Refused, check_line, check_syntax, problem_of, split_batch, stamped
+from api.ingest.validation import Batch, check_batch, check_line, check_syntax, problem_of, stamped
 from api.limits.limiter import Limiter, Quota, subject_of
 from api.middleware import CORS_HEADERS, NATIVE_MOUNTS
 from api.settings import ApiSettings
-from schemas.events import InvalidEvent
+from schemas.events import Event, InvalidEvent
 from schemas.instants import format_millis
 from schemas.projects import Key, Role
 from schemas.projects import Scope as KeyScope
@@ -120,12 +120,12 @@ class Lane:
             raise malformed()
         self._demand(key, raw)
         try:
-            event, raw = check_line(stamped(raw, key.source), self._limits, received)
+            event, line = check_line(stamped(raw, key.source), self._limits, received)
         except InvalidEvent as error:
             raise problem_of(error) from error
-        line = Line(event, raw, self._idempotency_key(headers))
-        origin = await self._origin(scope, headers, key, received, not (event.user_id or event.anonymous_id))
-        [event_id] = await self._door.accept(origin, [line])
+        own = self._idempotency_key(headers)
+        origin = await self._origin(scope, headers, key, received, [event])
+        [event_id] = await self._door.accept(origin, [event], [line], [own] if own else None)
         return 200, b'{"status":"ok","eventId":%b,"receivedAt":"%b"}' % (
             msgspec.json.encode(event_id),
             self._instant(received),
@@ -135,45 +135,31 @@ class Lane:
         body = await self._read(receive, headers, self._settings.batch_body_bytes)
         received = time.time_ns() // 1_000_000
         self._demand(key, body.content)
-        lines, verdicts = self._checked(body.content, self._idempotency_key(headers), received, key.source)
-        is_anonymous = any(not (line.event.user_id or line.event.anonymous_id) for line in lines)
-        origin = await self._origin(scope, headers, key, received, is_anonymous)
-        ids = iter(await self._door.accept(origin, lines) if lines else ())
-        refusals = [verdict for verdict in verdicts if verdict is not None]
-        for index, verdict in enumerate(verdicts):
-            if verdict is not None:
-                self._tally.add("streamgauge_events_refused_total", "code", verdict.code)
-                self._refusals.note(origin.project, verdict.code, verdict.message, index)
+        own = self._idempotency_key(headers)
+        batch = check_batch(body.content, self._settings.batch_events, self._limits, received, key.source)
+        given = [f"{own}:{index}" for index in _accepted(batch)] if own is not None else None
+        origin = await self._origin(scope, headers, key, received, batch.events)
+        ids: list[str | None] = []
+        if batch.events:
+            ids.extend(await self._door.accept(origin, batch.events, batch.lines, given))
+        for index, refused in batch.refused.items():
+            self._tally.add("streamgauge_events_refused_total", "code", refused.code)
+            self._refusals.note(origin.project, refused.code, refused.message, index)
+            ids.insert(index, None)
         answer: dict[str, Any] = {
-            "status": "error" if not lines else "partial" if refusals else "ok",
-            "accepted": len(lines),
-            "rejected": len(refusals),
-            "eventIds": [next(ids) if verdict is None else None for verdict in verdicts],
+            "status": "error" if not batch.events else "partial" if batch.refused else "ok",
+            "accepted": len(batch.events),
+            "rejected": len(batch.refused),
+            "eventIds": ids,
             "errors": [
-                {"index": index, "error": verdict.code, "message": verdict.message}
-                for index, verdict in enumerate(verdicts)
-                if verdict is not None
+                {"index": index, "error": refused.code, "message": refused.message}
+                for index, refused in batch.refused.items()
             ],
             "receivedAt": self._instant(received).decode(),
         }
-        if not lines:
-            answer |= {"error": "bad_request", "message": f"No event is valid; the first: {refusals[0].message}"}
-        return 200 if lines else 400, msgspec.json.encode(answer)
-
-    def _checked(
-        self, content: bytes, idempotency_key: str | None, received: int, source: str | None
-    ) -> tuple[list[Line], list[Refused | None]]:
-        lines: list[Line] = []
-        verdicts: list[Refused | None] = []
-        for index, raw in enumerate(split_batch(content, self._settings.batch_events)):
-            try:
-                event, checked = check_line(stamped(raw, source), self._limits, received)
-            except InvalidEvent as error:
-                verdicts.append(Refused(error.code, error.message))
-            else:
-                lines.append(Line(event, checked, f"{idempotency_key}:{index}" if idempotency_key else None))
-                verdicts.append(None)
-        return lines, verdicts
+        if not batch.events:
+            answer |= {"error": "bad_request", "message": f"No event is valid; the first: {batch.refused[0].message}"}
+        return 200 if batch.events else 400, msgspec.json.encode(answer)
 
     async def _read(self, receive: Receive, headers: Headers, most: int) -> Body:
         body = await read_body(receive, headers, most, self._settings.body_seconds)
@@ -206,13 +192,20 @@ class Lane:
             raise bad_request("Invalid header: Idempotency-Key")
         return text
 
-    async def _origin(self, scope: Scope, headers: Headers, key: Key, received: int, is_anonymous: bool) -> Origin:
+    async def _origin(self, scope: Scope, headers: Headers, key: Key, received: int, events: Sequence[Event]) -> Origin:
         wanted = None
         if scope["query_string"]:
             wanted = parse_qs(scope["query_string"].decode("latin-1")).get("projectId", [None])[-1]
         project = await project_of(key, wanted, self._find_project, Role.ADMIN)
-        visitor = self._sender.visitor(scope, headers, project) if is_anonymous else None
+        visitor = None
+        if any(not (event.user_id or event.anonymous_id) for event in events):
+            visitor = self._sender.visitor(scope, headers, project)
         return Origin(project, received, _DEFAULT_SOURCE, visitor, self._sender.country(scope))
+
+
+def _accepted(batch: Batch) -> list[int]:
+    """The indexes of the events that are accepted."""
+    return [index for index in range(len(batch.events) + len(batch.refused)) if index not in batch.refused]
 
 
 def _merged(pairs: list[tuple[bytes, bytes]]) -> Headers:

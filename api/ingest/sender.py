@@ -37,7 +37,7 @@ class Sender:
 
     def country(self, scope: Scope) -> str | None:
         """ISO 3166 alpha-2, where a country file is configured and knows the address."""
-        return self.country_of(self.address(scope))
+        return self.country_of(self.address(scope)) if self._countries is not None else None
 
     def country_of(self, address: str | None) -> str | None:
         """The same of an address that a server forwards."""

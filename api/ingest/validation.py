@@ -1,19 +1,23 @@
 """The checks every way in shares: one event, and the events of a batch."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import msgspec
 from msgspec import Raw, Struct
 
 from api.errors import Problem, bad_request, malformed, too_large
 from api.ingest.splitting import split_array
-from schemas.events import Event, EventLimits, InvalidEvent, ProblemCode, check_event, decode_event
+from schemas.events import Event, EventLimits, InvalidEvent, ProblemCode, check_event, decode_event, decode_events
+from schemas.instants import FIRST, LAST, from_millis
 
 _MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _SPACE = b" \t\r\n"
+_BACKSLASH = ord("\\")
 _LIST = msgspec.json.Decoder(list[Raw])
 _ANY = msgspec.json.Decoder()
+_EVENT = msgspec.json.Decoder(Event)
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
 
 
@@ -22,6 +26,7 @@ class _Envelope(Struct):
 
 
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
+_ARRAYS = ((b"[", b"]"), (b'{"events":[', b"]}"), (b'{"events": [', b"]}"))
 _EVENTS = re.compile(rb'"events"[ \t\r\n]*:[ \t\r\n]*(?=\[)')
 
 
@@ -31,6 +36,105 @@ class Refused:
 
     code: ProblemCode
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The events of a batch that are accepted, their lines for the log, and the others by their index."""
+
+    events: list[Event] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
+    refused: dict[int, Refused] = field(default_factory=dict)
+
+
+def check_batch(body: bytes, most: int, limits: EventLimits, received: int, source: str | None) -> Batch:
+    """What a batch holds; `source` is where its key says it came from. Raises Problem as `split_batch` does."""
+    if source is None and (batch := _faultless(body, most, limits, received)) is not None:
+        return batch
+    batch = Batch()
+    for index, raw in enumerate(split_batch(body, most)):
+        try:
+            event, line = check_line(stamped(raw, source), limits, received)
+        except InvalidEvent as error:
+            batch.refused[index] = Refused(error.code, error.message)
+        else:
+            batch.events.append(event)
+            batch.lines.append(line)
+    return batch
+
+
+def _faultless(body: bytes, most: int, limits: EventLimits, received: int) -> Batch | None:
+    """The same batch all at once, in a third of the time; None where something in it needs a closer look."""
+    if not _is_text(body) or (_BACKSLASH in body and b"\\u0000" in body):
+        return None
+    events, lines = _decoded(body)
+    if not events or len(events) > most:
+        return None
+    # All that opens beyond the events and their two objects might be one nest in one event.
+    objects = sum([(event.properties is not None) + (event.context is not None) for event in events])
+    if body.count(b"{") + body.count(b"[") - len(events) - objects > limits.depth - 3:
+        return None
+    if any(name.isspace() or len(name) > limits.name_characters for name in {event.event for event in events}):
+        return None
+    if not _are_times([event.timestamp for event in events if event.timestamp is not None], limits, received):
+        return None
+    if max(map(len, lines)) > limits.harmless_bytes:
+        try:
+            for event, line in zip(events, lines, strict=True):
+                if len(line) > limits.harmless_bytes:
+                    check_event(event, line, limits, received)
+        except InvalidEvent:
+            return None
+    return Batch(events, lines)
+
+
+def _decoded(body: bytes) -> tuple[list[Event], list[bytes]]:
+    """The events of an array without line feeds or of one object a line, and their lines; none where it is neither."""
+    if b"\n" not in body:
+        for start, end in _ARRAYS:
+            if body.startswith(start) and body.endswith(end):
+                text = body[len(start) : -len(end)]
+                return _parted(text, b"},{") or _parted(text, b"}, {") or ([], [])
+        return [], []  # one object, which may be an envelope
+    lines = body.strip(_SPACE).split(b"\n")
+    return decode_events(lines) or [], lines
+
+
+def _parted(text: bytes, between: bytes) -> tuple[list[Event], list[bytes]] | None:
+    """The events of an array's inside, if this is what stands between them.
+
+    Where the same bytes stand elsewhere (in a text, or between other objects) a line feed for a comma leaves no JSON:
+    where every line is an event, they were what the array was made of.
+    """
+    text = text.replace(between, b"}\n{")
+    try:
+        events = _EVENT.decode_lines(text)
+    except _MALFORMED:
+        return None
+    lines = text.split(b"\n")
+    return (events, lines) if len(events) == len(lines) else None
+
+
+def _is_text(body: bytes) -> bool:
+    if body.isascii():
+        return True
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _are_times(texts: list[str], limits: EventLimits, received: int) -> bool:
+    """Whether all are instants that `check_event` takes; not all that it takes are seen to be."""
+    if not texts:
+        return True
+    try:
+        times = list(map(datetime.fromisoformat, texts))
+        latest = from_millis(received) + timedelta(seconds=limits.future_seconds)
+        return min(times) >= FIRST and max(times) < min(LAST, latest)
+    except (ValueError, TypeError, OverflowError):  # TypeError: some have a zone, some do not
+        return False
 
 
 def check_line(raw: bytes, limits: EventLimits, received: int) -> tuple[Event, bytes]:
@@ -86,10 +190,6 @@ def split_batch(body: bytes, most: int) -> list[bytes]:
     if len(items) > most:
         raise too_large(f"Batch too large: at most {most} events")
     return items
-
-
-def refused(problem: InvalidEvent) -> Refused:
-    return Refused(problem.code, problem.message)
 
 
 def problem_of(error: InvalidEvent) -> Problem:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from api.errors import Problem
 from api.ingest.splitting import split_array
-from api.ingest.validation import check_line, check_syntax, split_batch
+from api.ingest.validation import check_batch, check_line, check_syntax, split_batch
 from schemas.events import EventLimits, InvalidEvent, decode_event
 
 LIMITS = EventLimits()
@@ -113,6 +113,72 @@ def test_brackets_alone_find_the_items_that_a_decoder_finds(values: list[Any], i
     assert found is not None
     assert [json.loads(item) for item in found[0]] == values
     assert found[1] == len(body)
+
+
+tricky = st.sampled_from(
+    [
+        {},
+        5,
+        {"event": " "},
+        {"event": "a", "properties": []},
+        {"event": "a", "properties": {"x": "},{"}},
+        {"event": "a", "properties": {"x": "}, {", "y": [{}, {}]}},
+        {"event": "a", "events": [{"event": "b"}, {"event": "c"}]},
+        {"event": "a", "userId": "\\u0000 é"},
+        {"event": "a", "userId": "\x00"},
+        {"event": "a", "userId": "u" * 513},
+        {"event": "a", "userId": "u" * 510, "context": {"url": "x" * 600}},
+        {"event": "a", "properties": {"x": [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}},
+        {"event": "a", "unknown": {"x": [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}},
+        *(
+            {"event": "a", "timestamp": text}
+            for text in ("2026-09-21T14:13:20.000Z", "2026-09-21", "2026-09-21 10:00z")
+        ),
+        *({"event": "a", "timestamp": text} for text in ("0001-01-01", "2999-01-01T00:00:00Z", "2026-09-21T10:00+01")),
+    ]
+)
+plain = st.fixed_dictionaries(
+    {"event": texts.map("e".__add__), "properties": st.dictionaries(texts, json_values, max_size=2)}
+)
+forms = st.sampled_from(
+    [b"[%b]", b'{"events":[%b]}', b'{"events": [%b]}', b' { "events" : [ %b ] } ', b"[%b", b"[%b]]"]
+)
+
+
+@given(
+    st.lists(tricky | plain, min_size=1, max_size=4), forms, st.sampled_from([b",", b", ", b" ,\r\n"]), st.booleans()
+)
+def test_a_batch_is_judged_at_once_as_item_by_item(items: list[Any], form: bytes, comma: bytes, is_ascii: bool) -> None:
+    separators = (", ", ": ") if comma == b", " else (",", ":")
+    raws = [json.dumps(item, ensure_ascii=is_ascii, separators=separators).encode() for item in items]
+    for body in (form % comma.join(raws), b"\n".join(raws), b"\r\n".join(raws)):
+        assert judged(body) == one_by_one(body)
+
+
+def judged(body: bytes) -> object:
+    try:
+        batch = check_batch(body, 3, LIMITS, NOW, None)
+    except Problem as problem:
+        return problem.message
+    refused = [(index, one.code, one.message) for index, one in batch.refused.items()]
+    return batch.events, batch.lines, refused
+
+
+def one_by_one(body: bytes) -> object:
+    events, lines, refused = [], [], []
+    try:
+        items = split_batch(body, 3)
+    except Problem as problem:
+        return problem.message
+    for index, raw in enumerate(items):
+        try:
+            event, line = check_line(raw, LIMITS, NOW)
+        except InvalidEvent as error:
+            refused.append((index, error.code, error.message))
+        else:
+            events.append(event)
+            lines.append(line)
+    return events, lines, refused
 
 
 DEEP = b"[" * 10_000 + b"]" * 10_000

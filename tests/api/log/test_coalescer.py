@@ -2,9 +2,8 @@
 
 import asyncio
 
-import pytest
-
-from api.log.coalescer import Budget, Coalescer, Delivery, LingerPolicy
+from api.errors import Cause
+from api.log.coalescer import Budget, Coalescer, LingerPolicy, Part
 from schemas.records import COUNT_HEADER, DOOR_HEADER, FORMAT_HEADER, MAX_RECORD_BYTES
 from tests.fakes import FakeProducer
 
@@ -17,17 +16,11 @@ async def opened(linger: LingerPolicy = LINGER) -> tuple[Coalescer, FakeProducer
     return Coalescer(producer, budget, "door-1", linger), producer, budget
 
 
-def append(coalescer: Coalescer, budget: Budget, segment: bytes = b"x", partition: int = 0) -> Delivery:
+def append(
+    coalescer: Coalescer, budget: Budget, segment: bytes = b"x", partition: int = 0
+) -> "asyncio.Future[Cause | None]":
     assert budget.reserve(1, len(segment))
-    return coalescer.append(partition, segment, 1)
-
-
-@pytest.mark.parametrize(
-    ("rate", "seconds"),
-    [(0, 0), (499, 0), (500, 0.002), (3000, 0.002), (5000, 0.0052), (8000, 0.010), (1_000_000, 0.010)],
-)
-def test_the_linger_adapts_to_the_rate(rate: float, seconds: float) -> None:
-    assert LINGER.seconds(rate) == pytest.approx(seconds)
+    return coalescer.append([Part(partition, segment, 1)])
 
 
 def test_an_idle_log_gets_a_record_at_the_next_tick() -> None:
@@ -46,17 +39,51 @@ def test_an_idle_log_gets_a_record_at_the_next_tick() -> None:
     asyncio.run(scenario())
 
 
-def test_a_busy_log_gathers() -> None:
+def test_a_busy_log_gets_all_that_came_meanwhile_in_one_record() -> None:
     async def scenario() -> None:
         coalescer, producer, budget = await opened()
-        deliveries = []
-        for _ in range(400):
-            deliveries.append(append(coalescer, budget))
-            await asyncio.sleep(0.0002)
-        assert set(await asyncio.gather(*deliveries)) == {None}
-        # Each at its own tick, so without a wait there were as many records as segments.
-        assert len(producer.records) < 300
-        assert sum(len(record.value) for record in producer.records) == 400
+        producer.is_holding = True
+        deliveries = [append(coalescer, budget, b"1")]
+        await asyncio.sleep(0)
+        for _ in range(5):
+            deliveries.append(append(coalescer, budget, b"2"))
+            await asyncio.sleep(0.001)
+        assert len(producer.held) == 1
+        producer.is_holding = False
+        producer.release()
+        assert await asyncio.gather(*deliveries) == [None] * 6
+        assert [record.value for record in producer.records] == [b"1", b"22222"]
+
+    asyncio.run(scenario())
+
+
+def test_a_record_with_company_lets_the_next_wait_for_some() -> None:
+    async def scenario() -> None:
+        coalescer, _, budget = await opened(LingerPolicy(company=2, seconds=0.05))
+        await asyncio.gather(append(coalescer, budget), append(coalescer, budget))
+        started = asyncio.get_running_loop().time()
+        await append(coalescer, budget)
+        assert asyncio.get_running_loop().time() - started > 0.03
+        started = asyncio.get_running_loop().time()
+        await append(coalescer, budget)  # the one before was alone
+        assert asyncio.get_running_loop().time() - started < 0.03
+
+    asyncio.run(scenario())
+
+
+def test_a_request_waits_for_all_its_parts() -> None:
+    async def scenario() -> None:
+        coalescer, producer, budget = await opened()
+        producer.is_holding = True
+        assert budget.reserve(2, 2)
+        delivery = coalescer.append([Part(0, b"x", 1), Part(1, b"y", 1)])
+        await asyncio.sleep(0)
+        (_, first), (_, second) = producer.held
+        first("not delivered")
+        await asyncio.sleep(0)
+        assert not delivery.done()
+        second(None)
+        assert await delivery == "not delivered"
 
     asyncio.run(scenario())
 
@@ -76,7 +103,7 @@ def test_partitions_have_records_of_their_own() -> None:
 
 def test_a_record_is_cut_before_it_is_too_large() -> None:
     async def scenario() -> None:
-        coalescer, producer, budget = await opened(LingerPolicy(idle_rate=0, shortest_seconds=0.01))
+        coalescer, producer, budget = await opened()
         segment = b"x" * 100_000
         await asyncio.gather(*(append(coalescer, budget, segment) for _ in range(5)))
         assert [len(record.value) for record in producer.records] == [200_000, 200_000, 100_000]
@@ -105,7 +132,7 @@ def test_a_full_queue_is_told() -> None:
         coalescer = Coalescer(producer, budget, "door-1", LINGER)
         first = append(coalescer, budget)
         await asyncio.sleep(0)
-        assert await append(coalescer, budget) == "queue full"
+        assert await append(coalescer, budget, partition=1) == "queue full"
         producer.release()
         assert await first is None
         assert budget.left == (10, 10)
@@ -115,11 +142,12 @@ def test_a_full_queue_is_told() -> None:
 
 def test_closing_cuts_what_is_gathered() -> None:
     async def scenario() -> None:
-        coalescer, producer, budget = await opened(LingerPolicy(idle_rate=0, shortest_seconds=60, longest_seconds=60))
+        coalescer, producer, budget = await opened(LingerPolicy(company=1, seconds=60))
+        await append(coalescer, budget)
         delivery = append(coalescer, budget)
         coalescer.close()
         assert await asyncio.wait_for(delivery, 5) is None
-        assert len(producer.records) == 1
+        assert len(producer.records) == 2
 
     asyncio.run(scenario())
 
