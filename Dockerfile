@@ -1,5 +1,5 @@
 # One image for every process of Streamgauge; compose.yaml says which one a container runs.
-FROM python:3.12-slim AS build
+FROM python:3.13-slim AS build
 WORKDIR /src
 COPY requirements.lock ./
 RUN python -m venv /venv \
@@ -11,7 +11,7 @@ COPY processors processors
 COPY api api
 RUN /venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
-FROM python:3.12-slim
+FROM python:3.13-slim
 RUN useradd --create-home --uid 10001 streamgauge \
  && install --directory --owner streamgauge --mode 0700 /data /data/run /data/run/metrics
 COPY --from=build /venv /venv
