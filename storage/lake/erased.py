@@ -32,11 +32,11 @@ class Erased:
         """Whether what was received of a person at this unix ms is erased."""
         if received > self.newest:
             return False
-        until = self.until.get(_key(project, distinct_id))
-        return until is not None and received <= until
+        until = max(self.until.get(_key(project, who), -1) for who in (distinct_id, None))
+        return received <= until
 
-    def with_person(self, project: int, distinct_id: str, at: int) -> "Erased":
-        """The list with one more person, without those whom no log holds any more."""
+    def with_person(self, project: int, distinct_id: str | None, at: int) -> "Erased":
+        """The list with one more person, or with all of a project, without those whom no log holds any more."""
         kept = {key: until for key, until in self.until.items() if until > at - _KEPT_MILLIS}
         return Erased.of(kept | {_key(project, distinct_id): at})
 
@@ -58,6 +58,7 @@ def as_properties(erased: Erased) -> dict[str, str]:
     return {PROPERTY: json.dumps(dict(erased.until), sort_keys=True)}
 
 
-def _key(project: int, distinct_id: str) -> str:
+def _key(project: int, distinct_id: str | None) -> str:
     """Not the id itself: the list outlives the person's rows."""
-    return hashlib.sha256(f"{project}:{distinct_id}".encode()).hexdigest()[:32]
+    meant = f"{project}" if distinct_id is None else f"{project}:{distinct_id}"
+    return hashlib.sha256(meant.encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Erasure of one person of a project: nothing of her is left in the lake, and nothing brings her back.
+"""Erasure of one person of a project, or of a whole project: nothing is left in the lake, nothing brings it back.
 
 E1 list      her hash and this instant go into the events table's properties: the fence of every commit of rows
 E2 rewrite   files that hold her are written anew without her, one date a swap
@@ -74,16 +74,16 @@ class Receipt:
 def erase(
     lake: Place,
     project: int,
-    distinct_id: str,
+    distinct_id: str | None,
     now: datetime,
     resources: Resources,
     synced: Callable[[TableName], None],
 ) -> Receipt:
     """Erase what was received of a person up to now. Blocking; safe to repeat, beside writers and readers.
 
-    `synced` brings a table to disk. Raises Unavailable when others kept it from its turn: repeat it.
+    Without an id it is everybody and everything of the project. `synced` brings a table to disk. Raises Unavailable when others kept it from its turn: repeat it.
     """
-    if not distinct_id:
+    if distinct_id == "":
         raise ValueError("an empty id is nobody's: events without an id cannot be told apart")
     at = int(now.timestamp() * 1000)
     _insist(lambda: _list(lake, project, distinct_id, at))
@@ -102,19 +102,20 @@ def erase(
     return Receipt(project, datetime.fromtimestamp(at / 1000, UTC), tuple(receipts), deleted, tuple(rebuilt))
 
 
-def _condition(name: TableName, project: int, distinct_id: str, at: int) -> Condition:
-    if name == "sessions":
-        return Condition("(project_id = ? AND distinct_id = ?)", (project, distinct_id))
-    received = "epoch_ms(received_at) <= ?"
-    if name == "events":
-        return Condition(f"(project_id = ? AND distinct_id = ? AND {received})", (project, distinct_id, at))
-    return Condition(
-        f"(coalesce(project_id, {_LETTER_PROJECT}) = ? AND coalesce(distinct_id, {_LETTER_PERSON}) = ? AND {received})",
-        (project, distinct_id, at),
-    )
+def _condition(name: TableName, project: int, distinct_id: str | None, at: int) -> Condition:
+    is_letter = name == "dead_letters"
+    parts = [f"coalesce(project_id, {_LETTER_PROJECT}) = ?" if is_letter else "project_id = ?"]
+    values: list[int | str] = [project]
+    if distinct_id is not None:
+        parts.append(f"coalesce(distinct_id, {_LETTER_PERSON}) = ?" if is_letter else "distinct_id = ?")
+        values.append(distinct_id)
+    if name != "sessions":
+        parts.append("epoch_ms(received_at) <= ?")
+        values.append(at)
+    return Condition(f"({' AND '.join(parts)})", tuple(values))
 
 
-def _list(lake: Place, project: int, distinct_id: str, at: int) -> None:
+def _list(lake: Place, project: int, distinct_id: str | None, at: int) -> None:
     """E1. Raises SwapRefused."""
     events = DeltaTable(table_uri(lake, "events"))
     turn = (events.transaction_version(MAINTAIN) or 0) + 1

@@ -168,12 +168,15 @@ class Maintainer:
             total += files + leftovers
         return total
 
-    def erase(self, project: int, distinct_id: str, now: datetime) -> Receipt:
-        """Erase what was received of a person up to now. Raises Unavailable when it must be repeated."""
+    def erase(self, project: int, distinct_id: str | None, now: datetime) -> Receipt:
+        """Erase what was received of a person, or of the whole project, up to now.
+
+        Raises Unavailable when it must be repeated.
+        """
         with _timed("erasure"):
             receipt = erase(self.lake, project, distinct_id, now, self._resources, self._sync)
         self._audit("totals")
-        log.info("erased a person", extra={"project": project, "rows": sum(t.rows_before for t in receipt.tables)})
+        log.info("erased", extra={"project": project, "rows": sum(t.rows_before for t in receipt.tables)})
         return receipt
 
     def _insist(self, step: Callable[[], _T]) -> _T | None:

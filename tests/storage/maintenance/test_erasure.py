@@ -242,3 +242,22 @@ def test_the_list_covers_a_person_of_a_project_up_to_an_instant() -> None:
     assert not erased.covers(2, "ann", 10)
     assert erased.merged(Erased().with_person(2, "bob", 70)).covers(2, "bob", 70)
     assert not Erased().covers(1, "ann", -5)
+
+
+def test_a_whole_project_goes_and_stays_away(lake: Path) -> None:
+    writer = Writer(lake)
+    writer.append([event_row(0, writer.next + number, project=2) for number in range(3)])
+    others = [row for row in arrow(lake, "events")["project_id"].to_pylist() if row != 1]
+
+    receipt = _maintainer(lake).erase(1, None, NOW)
+
+    assert arrow(lake, "events")["project_id"].to_pylist() == others
+    assert set(arrow(lake, "rollups")["project_id"].to_pylist()) <= {2}
+    assert receipt.tables[0].rows_before > 0
+    assert not any(1 in table.column("project_id").to_pylist() for table in _bytes_of(lake / "events"))
+    listed = erased_of(_table(lake))
+    assert listed.covers(1, "anybody", int(NOW.timestamp() * 1000))
+    assert listed.covers(1, "", int(NOW.timestamp() * 1000))
+    assert not listed.covers(1, "anybody", int(NOW.timestamp() * 1000) + 1)
+    assert not listed.covers(2, "anybody", int(NOW.timestamp() * 1000))
+    assert audit(lake, "scan").failures == []
