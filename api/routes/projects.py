@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
 
+from api.analytics.totals import ALL_TIME, total
 from api.auth.acting import blocking, change
 from api.dependencies import parameters
 from api.errors import Problem, bad_request, forbidden, not_found
@@ -26,6 +27,7 @@ from api.routes.desk import (
 )
 from schemas.projects import NO_SETTINGS, Key, Project, ProjectSettings, Role, Scope
 from schemas.questions import parse_flag
+from schemas.series import Metric
 from storage.meta.projects import (
     TRASH,
     NewProject,
@@ -174,10 +176,8 @@ async def event_counts(desk: Desk, projects: Sequence[Project]) -> dict[int, int
     """The events of each project; null while the lake cannot be asked."""
 
     async def count(project: Project) -> int | None:
-        # The start of time: only the total is wanted, and one question for all callers can be kept.
-        since = datetime(1970, 1, 1, tzinfo=project.created_at.tzinfo)
         try:
-            return (await desk.held.analytics.project_counts(project.id, since)).answer.events
+            return await total(desk.held.analytics, project.id, Metric.EVENTS_COUNT, ALL_TIME)
         except Problem:
             return None
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from api.analytics.totals import together
 from api.auth.acting import blocking
 from api.routes.desk import Desk, answer, instant, now, shows
-from schemas.figures import Figures, OverviewQuestion
 from schemas.projects import Scope
-from schemas.selection import Selection
+from schemas.series import Metric
 from schemas.windows import TimeRange
 from storage.meta.projects import list_projects
 
@@ -34,11 +34,15 @@ def create_router(desk: Desk) -> APIRouter:
         if key.project_id is not None:
             found = [project for project in found if project.id == key.project_id]
         month = month_of(now())
-        figures = await asyncio.gather(*(_figures(desk, project.id, month) for project in found))
+        numbers = [project.id for project in found]
+        events, pageviews = await asyncio.gather(
+            together(desk.held.analytics, numbers, Metric.EVENTS_COUNT, month),
+            together(desk.held.analytics, numbers, Metric.PAGEVIEWS, month),
+        )
         body: dict[str, Any] = {
             "period": {"start": instant(month.start), "end": instant(month.end)},
-            "events": {"used": sum(one.events for one in figures), "limit": None},
-            "pageviews": sum(one.pageviews for one in figures),
+            "events": {"used": events, "limit": None},
+            "pageviews": pageviews,
             "projects": len(found),
         }
         return answer(body)
@@ -51,7 +55,3 @@ def month_of(at: datetime) -> TimeRange:
     start = at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     following = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
     return TimeRange(start, following)
-
-
-async def _figures(desk: Desk, project: int, month: TimeRange) -> Figures:
-    return (await desk.held.analytics.ask(OverviewQuestion(Selection(project, month)))).answer.total

@@ -1,0 +1,33 @@
+"""One number of a project over a whole range, from rollups where they can answer."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from api.analytics.answering import Analytics
+from schemas.instants import FIRST, LAST
+from schemas.selection import Selection
+from schemas.series import Measure, Metric, SeriesQuestion
+from schemas.windows import Bucket, TimeRange
+
+ALL_TIME: Final = TimeRange(FIRST, LAST)
+
+
+async def total(
+    analytics: Analytics, project: int, metric: Literal[Metric.EVENTS_COUNT, Metric.PAGEVIEWS], span: TimeRange
+) -> int:
+    """Events or pageviews of a project; raises Problem 503."""
+    bucket = Bucket("", span.start, span.end)
+    question = SeriesQuestion(Selection(project, span), Measure(metric), (bucket,))
+    [series] = (await analytics.ask(question)).answer.series
+    return int(series.data[0] or 0)
+
+
+async def together(
+    analytics: Analytics,
+    projects: Iterable[int],
+    metric: Literal[Metric.EVENTS_COUNT, Metric.PAGEVIEWS],
+    span: TimeRange,
+) -> int:
+    """The sum over several projects; raises Problem 503."""
+    return sum(await asyncio.gather(*(total(analytics, project, metric, span) for project in projects)))
