@@ -68,6 +68,8 @@ Answering: TypeAlias = Callable[[Cursor, Lake, Aliases, Plan], T]
 
 # A search takes 70 ms of waiting and has a connection of its own; those beyond the line would only time out in it.
 _SEARCH_THREADS = 4
+_SMALL_BYTES = 64 * 1024
+_ITEM_BYTES = 500  # of an item beside its properties
 _ROWS = Plan(None, ())
 _MOST_SEARCHES = 64
 _NEWEST = 10
@@ -318,7 +320,7 @@ class Analytics:
             return Answered(kept, watermark, lake.pinned_version, source)
         started = time.monotonic()
         answer = answering(cursor, lake, self._identities.of(cursor, project), planned)
-        if keeps:
+        if keeps or _is_small(answer):
             self._cache.put((key, planned), versions, answer)
         observe("streamgauge_query_seconds", time.monotonic() - started, plan=planned.name if keeps else "list")
         return Answered(answer, watermark, lake.pinned_version, source)
@@ -374,6 +376,13 @@ class Analytics:
 
     def _log_state(self) -> LogState | None:
         return log_state(self._log.statuses(), self._partitions())
+
+
+def _is_small(answer: Any) -> bool:
+    """Whether a page of events may be kept: a thousand of them must not fill the memory."""
+    if not isinstance(answer, EventsAnswer):
+        return False
+    return sum(len(bytes(item.properties)) + _ITEM_BYTES for item in answer.items) < _SMALL_BYTES
 
 
 def _watermark_of(lake: PinnedLake, log: LogState | None) -> int:

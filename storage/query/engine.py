@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -18,6 +18,11 @@ T = TypeVar("T")
 Row = tuple[Any, ...]
 
 
+def memory_share(parts: int) -> int:
+    """A part of the machine's memory, and not too little: sessions of a month are sorted in it."""
+    return max(512 * 1024 * 1024, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // parts)
+
+
 @dataclass(frozen=True, slots=True)
 class EnginePolicy:
     """How much of the machine questions may take."""
@@ -25,7 +30,7 @@ class EnginePolicy:
     threads: int = os.cpu_count() or 1
     # Questions wait here while all threads are busy; a longer line would outlast the callers' patience.
     waiting: int = 64
-    memory_bytes: int = 512 * 1024 * 1024
+    memory_bytes: int = field(default_factory=lambda: memory_share(8))
     timeout_seconds: float = 30.0
     # Rows without ORDER BY come as they are stored; it costs memory.
     keeps_order: bool = False

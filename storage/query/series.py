@@ -15,6 +15,7 @@ from storage.query.fields import field_sql, number_sql
 from storage.query.filters import filter_sql
 from storage.query.lake import DAWN, Lake, within
 from storage.query.overview import answer_overview
+from storage.query.partials import Partials
 from storage.query.planner import Plan, event_of
 from storage.query.rows import IN_TIME, PLACE, Rows
 from storage.sketches import STORED_LG_K, People, PeopleUnion, standard_error
@@ -43,14 +44,20 @@ Aliases = Mapping[str, str]
 
 
 def answer_series(
-    cursor: Cursor, lake: Lake, question: SeriesQuestion, aliases: Aliases, plan: Plan = _EVENTS
+    cursor: Cursor,
+    lake: Lake,
+    question: SeriesQuestion,
+    aliases: Aliases,
+    plan: Plan = _EVENTS,
+    kept: Partials | None = None,
 ) -> SeriesAnswer:
     """One series, or one for each of the largest values of a dimension."""
     if question.dimension is not None:
         return _by_value(cursor, lake, question, question.dimension, aliases)
     metric = question.measure.metric
     if metric in _FIGURES:
-        overview = answer_overview(cursor, lake, OverviewQuestion(question.selection, question.buckets), aliases)
+        figures = OverviewQuestion(question.selection, question.buckets)
+        overview = answer_overview(cursor, lake, figures, aliases, kept)
         return _whole(question, [getattr(one, _FIGURES[metric]) for one in overview.series], overview.version)
     if metric is Metric.NEW_USERS:
         return _new_people(cursor, lake, question, aliases)

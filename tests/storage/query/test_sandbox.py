@@ -146,7 +146,6 @@ HUNGRY = [
     "SELECT count(*) FROM (SELECT DISTINCT hash(a.range * 1000003 + b.range) FROM range(100000) a, range(10000) b)",
     "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT max(n) FROM t",
     "SELECT string_agg(repeat('x', 1000000), '') FROM range(100000)",
-    "SELECT regexp_matches(repeat('a', 100000000), '(a*)*b')",
 ]
 
 

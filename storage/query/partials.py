@@ -1,0 +1,58 @@
+"""Figures of buckets, kept while the files that hold their rows are the same: what is over is counted once."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+
+from schemas.windows import Bucket
+from storage.query.engine import Row
+from storage.query.rows import LONGEST_SILENCE
+
+_DAY = timedelta(days=1)
+
+
+class Partials:
+    """The last figures of buckets, each with what it was made from. Thread-safe."""
+
+    def __init__(self, capacity: int = 50_000) -> None:
+        self._capacity = capacity
+        self._parts: OrderedDict[tuple[int, bool, Bucket], tuple[Sequence[str], Mapping[str, str], Row]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[int, bool, Bucket], files: Sequence[str], aliases: Mapping[str, str]) -> Row | None:
+        """The figures, if exactly these files were read, and people were the same."""
+        with self._lock:
+            made = self._parts.get(key)
+            if made is None or made[0] != files or made[1] is not aliases:
+                return None
+            self._parts.move_to_end(key)
+            return made[2]
+
+    def put(
+        self, key: tuple[int, bool, Bucket], files: Sequence[str], aliases: Mapping[str, str], figures: Row
+    ) -> None:
+        """Keep them; those used longest ago go when there are too many."""
+        with self._lock:
+            self._parts[key] = (files, aliases, figures)
+            self._parts.move_to_end(key)
+            if len(self._parts) > self._capacity:
+                self._parts.popitem(last=False)
+
+
+class FilesByDate:
+    """The files of a snapshot by the date in their paths; a row of an instant is in one of its date."""
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self._files: dict[date, list[str]] = {}
+        for file in files:
+            self._files.setdefault(date.fromisoformat(file.rpartition("/date=")[2][:10]), []).append(file)
+
+    def around(self, bucket: Bucket) -> tuple[str, ...]:
+        """All that sessions of a bucket may be in."""
+        day, last = (bucket.start - LONGEST_SILENCE).date(), (bucket.end + LONGEST_SILENCE).date()
+        found: list[str] = []
+        while day <= last:
+            found += self._files.get(day, ())
+            day += _DAY
+        return tuple(found)

@@ -1,0 +1,99 @@
+"""Buckets that are over are counted once, and again when anything that may be in them changed."""
+
+import random
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+
+from schemas.figures import OverviewAnswer, OverviewQuestion
+from schemas.rows import Row
+from schemas.selection import Selection
+from schemas.windows import Bucket, Interval, TimeRange, buckets
+from storage.query.engine import Row as Found
+from storage.query.overview import answer_overview
+from storage.query.partials import Partials
+from tests import oracle_figures as oracle
+from tests.factories import LakeWriter, event_row
+from tests.storage.query.asking import Asker, asking, span_of
+from tests.storage.query.test_overview import ALIASES, some_events
+
+SPAN = span_of("2026-03-15", "2026-04-05")
+
+
+class Counted(Partials):
+    """Remembers which buckets were counted."""
+
+    def __init__(self, capacity: int = 50_000) -> None:
+        super().__init__(capacity)
+        self.counted: list[str] = []
+
+    def put(
+        self, key: tuple[int, bool, Bucket], files: Sequence[str], aliases: Mapping[str, str], figures: Found
+    ) -> None:
+        self.counted.append(key[2].label)
+        super().put(key, files, aliases, figures)
+
+
+def _ask(
+    ask: Asker, kept: Partials, aliases: Mapping[str, str], span: TimeRange = SPAN, zone: str = "UTC"
+) -> OverviewAnswer:
+    question = OverviewQuestion(Selection(1, span), tuple(buckets(span, Interval.DAY, ZoneInfo(zone))))
+    return ask(lambda cursor, lake: answer_overview(cursor, lake, question, aliases, kept))
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_figures_are_those_of_the_oracle_as_rows_come(tmp_path: Path, zone: str) -> None:
+    draw = random.Random(8)
+    writer = LakeWriter(tmp_path)
+    rows: list[Row] = []
+    kept = Counted()
+    span = span_of("2026-03-20", "2026-03-31", zone)
+    with asking(tmp_path) as ask:
+        for number in range(4):
+            more = [
+                msgspec.structs.replace(row, kafka_offset=1000 * number + place)
+                for place, row in enumerate(some_events(draw, 60, lasts_days=False))
+            ]
+            rows += more
+            writer.append(more)
+            for aliases in ({}, ALIASES):
+                answer = _ask(ask, kept, aliases, span, zone)
+                assert answer.total == oracle.figures(rows, 1, span, aliases=aliases)
+                points = buckets(span, Interval.DAY, ZoneInfo(zone))
+                parts = [TimeRange(point.start, point.end) for point in points]
+                assert list(answer.series) == [oracle.figures(rows, 1, part, aliases=aliases) for part in parts]
+                plain = _ask(ask, Partials(), aliases, span, zone)
+                assert (plain.total, plain.bots) == (answer.total, answer.bots)
+
+
+def test_only_what_changed_is_counted_again(tmp_path: Path) -> None:
+    writer = LakeWriter(tmp_path)
+    writer.append([event_row(datetime(2026, 3, day, 12, tzinfo=UTC), "u1") for day in range(15, 32)])
+    kept = Counted()
+    with asking(tmp_path) as ask:
+        whole = _ask(ask, kept, ALIASES)
+        assert len(kept.counted) == len(whole.series) == 22
+        kept.counted.clear()
+        assert _ask(ask, kept, ALIASES) == whole
+        assert kept.counted == []
+        writer.append([event_row("2026-03-28T10:00:00", "u2")])
+        assert _ask(ask, kept, ALIASES).total.events == whole.total.events + 1
+        # A session of the day before may go on in it, and one that began the day after in an hour before.
+        assert kept.counted == ["2026-03-26", "2026-03-27", "2026-03-28", "2026-03-29"]
+        kept.counted.clear()
+        assert _ask(ask, kept, {"u2": "u1"}).total.visitors == 1
+        assert len(kept.counted) == 22
+
+
+def test_what_is_kept_is_bounded(tmp_path: Path) -> None:
+    writer = LakeWriter(tmp_path)
+    writer.append([event_row("2026-03-28T10:00:00", "u2")])
+    kept = Counted(capacity=10)
+    with asking(tmp_path) as ask:
+        first = _ask(ask, kept, {})
+        assert _ask(ask, kept, {}) == first
+    assert len(kept.counted) == 44
