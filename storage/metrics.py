@@ -6,6 +6,7 @@ imported, so metrics are made on first use, never at import.
 
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 from typing import Literal, get_args
 
 MetricName = Literal[
@@ -31,6 +32,7 @@ MetricName = Literal[
     "streamgauge_live_files",
     "streamgauge_maintenance_seconds",
     "streamgauge_query_seconds",
+    "streamgauge_webhook_messages_total",
 ]
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -67,6 +69,7 @@ METRICS: dict[MetricName, Metric] = {
     "streamgauge_live_files": Metric("gauge", "Live data files of a table.", ("table",)),
     "streamgauge_maintenance_seconds": Metric("histogram", "One maintenance task.", ("task",)),
     "streamgauge_query_seconds": Metric("histogram", "One answered question, by plan.", ("plan",)),
+    "streamgauge_webhook_messages_total": Metric("counter", "Messages to webhooks, by outcome.", ("outcome",)),
 }
 assert set(METRICS) == set(get_args(MetricName))
 
@@ -74,6 +77,9 @@ _BUCKETS = {
     "streamgauge_events_per_record": (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000),
 }
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+_making = Lock()
 
 
 def count(name: MetricName, amount: float = 1, **labels: str | int) -> None:
@@ -92,7 +98,8 @@ def gauge(name: MetricName, value: float, **labels: str | int) -> None:
 
 
 def _child(name: MetricName, **labels: str | int):  # type: ignore[no-untyped-def]  # one of three classes of an optional-label library
-    metric = _metric(name)
+    with _making:  # or two threads make one name, and the second is refused
+        metric = _metric(name)
     return metric.labels(**labels) if labels else metric
 
 
