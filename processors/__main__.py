@@ -57,6 +57,7 @@ def run(settings: WorkerSettings, name: str) -> None:
         settings,
         name,
         NoBarrier() if settings.lake_uri else DiskBarrier(directory.run / "synced.json"),
+        metadata,
         KnownProjects(lambda: known_project_ids(metadata)),
         lambda: _say_ready(ready_file),
     )

@@ -23,10 +23,12 @@ from processors.live.publish import LivePublisher
 from processors.loading import WindowPolicy
 from processors.projects import KnownProjects
 from processors.settings import WorkerSettings
+from processors.telling import Teller
 from processors.watchdog import Watchdog
 from processors.worker import Worker, WorkerPolicy
 from storage.lake.commit import FencedTable
 from storage.lake.place import place_at
+from storage.meta.engine import Metadata
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,12 @@ SESSION_SECONDS = 10
 
 
 def create_app(
-    settings: WorkerSettings, name: str, barrier: Barrier, projects: KnownProjects, on_ready: Callable[[], None]
+    settings: WorkerSettings,
+    name: str,
+    barrier: Barrier,
+    metadata: Metadata,
+    projects: KnownProjects,
+    on_ready: Callable[[], None],
 ) -> faust.App:
     """A Faust app that reads the events topic for one worker; `on_ready` is called at its first tick."""
     librdkafka = settings.librdkafka()
@@ -67,6 +74,7 @@ def create_app(
     view = Log(librdkafka, settings.kafka_topic)
     chain = view.chain()
     lake = place_at(settings.lake_place)
+    events_table = FencedTable(lake, "events", chain)
     worker = Worker(
         WorkerPolicy(
             name=name,
@@ -80,7 +88,7 @@ def create_app(
         ),
         DecodePolicy(chain, projects, settings.event_limits),
         Flusher(
-            FencedTable(lake, "events", chain),
+            events_table,
             FencedTable(lake, "dead_letters", chain),
             FencedTable(lake, "rollups", chain),
             barrier,
@@ -90,6 +98,7 @@ def create_app(
         publisher := LivePublisher(librdkafka, settings.kafka_live_topic),
         # One batch in flight, the next one full, and what Faust handed over on top.
         PoisonRule(Attempts(settings.directory.run / "attempts"), settings.event_limits, 3 * settings.flush_bytes),
+        telling=(teller := Teller(metadata, events_table.uri, chain)),
     )
     watchdog = Watchdog(Log(librdkafka, settings.kafka_topic), worker, settings.kafka_group, settings.watchdog_seconds)
 
@@ -132,6 +141,7 @@ def create_app(
         watchdog.stop()
         await worker.stop(settings.shutdown_seconds / 2)
         publisher.close(2.0)
+        await asyncio.to_thread(teller.close, 2.0)
 
     return app
 

@@ -8,6 +8,7 @@ F5 rollup    partials, or what is missing computed again from the rows
 F6 barrier   fsync of what F3-F5 wrote
 F7 fold      positions and totals move
 F8 kafka     the caller commits the offsets: a cache, so that lag tools work
+F9 tell      what webhooks wait for goes to the outbox, in a thread of its own (`telling.py`)
 """
 
 import json
@@ -56,11 +57,12 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """The outcome of a flush: durable positions, and partitions whose owner must load again."""
+    """The outcome of a flush: durable positions, partitions whose owner must load again, and what was written."""
 
     positions: dict[int, int]
     reload: frozenset[int]
-    rows: int
+    spans: Mapping[int, Span]
+    rows: Chunk
 
 
 class Flusher:
@@ -112,7 +114,7 @@ class Flusher:
         for letter in rebased.rejects:
             metrics.count("streamgauge_dead_letters_total", reason=letter.reason)
         positions = {p: stored.held for p, stored in self.stored.items() if stored.held is not None and p not in reload}
-        return Flushed(positions, frozenset(reload), rebased.rows.num_rows)
+        return Flushed(positions, frozenset(reload), rebased.spans, rebased.rows)
 
     def forget(self, partition: int) -> None:
         """The partition is somebody else's now."""

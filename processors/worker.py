@@ -23,6 +23,7 @@ from processors.live.fold import LiveFold, first_slot, fold_rows
 from processors.live.publish import refusals
 from processors.loading import LogView, WindowPolicy, load, skip
 from processors.partition import Accepted, PartitionState, Verdict
+from processors.telling import Nothing, Telling
 from schemas.live import SLOT_SECONDS, LiveMessage, PartitionStatus
 from storage import metrics
 from storage.lake import recent
@@ -137,6 +138,7 @@ class Worker:
         publisher: Publisher,
         poison: PoisonRule | None = None,
         die: Callable[[int], None] = os._exit,
+        telling: Telling | None = None,
     ) -> None:
         self.policy = policy
         self.decode = decode
@@ -145,6 +147,7 @@ class Worker:
         self.consumer = consumer
         self.publisher = publisher
         self.poison = poison
+        self.telling = telling or Nothing()
         self.owned: dict[int, Owned] = {}
         self.assigned: set[int] = set()
         self.batch = Batch()
@@ -284,6 +287,7 @@ class Worker:
         )
         self._dropped.discard(partition)
         self.owned[partition] = owned
+        self.telling.note({partition: loaded.next}, {}, None)  # a worker may have died between commit and outbox
         log.info("partition loaded", extra={"partition": partition, "offset": loaded.next, "generation": generation})
         self._spawn(self._rebuild(owned))
 
@@ -363,7 +367,8 @@ class Worker:
                 metrics.gauge("streamgauge_lag_offsets", max(0, owned.end - position), partition=partition)
         _alarm_at_rejects(batch, self.policy.alarm_ratio)
         self._spawn(self._commit({p: n for p, n in flushed.positions.items() if p in self.assigned}))
-        log.info("flushed", extra={"rows": flushed.rows, "positions": flushed.positions})
+        self.telling.note(flushed.positions, flushed.spans, flushed.rows)
+        log.info("flushed", extra={"rows": flushed.rows.num_rows, "positions": flushed.positions})
 
     async def _commit(self, positions: dict[int, int]) -> None:
         if positions:

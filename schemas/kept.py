@@ -1,10 +1,11 @@
 """What a project keeps beside its events: goals, funnels, segments, alerts, webhooks, dashboards and the like."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal, TypeVar
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 Match = Literal["exact", "contains", "regex"]
 WebhookFormat = Literal["native", "zta", "ovyxa"]
@@ -161,7 +162,10 @@ class Webhook(Body, frozen=True, kw_only=True):
     kind: ClassVar[str] = "webhook"
     prefix: ClassVar[str] = "wh"
     required: ClassVar[tuple[str, ...]] = ("url", "events")
-    state: ClassVar[frozenset[str]] = frozenset({"failures", "lastTriggeredAt"})
+    state: ClassVar[frozenset[str]] = frozenset({"failures", "failingSince", "lastTriggeredAt", "activeSince"})
+    # So many messages that failed in a row, over so long, and it is switched off.
+    most_failures: ClassVar[int] = 20
+    patience: ClassVar[timedelta] = timedelta(hours=1)
 
     url: str
     events: tuple[str, ...]
@@ -169,11 +173,18 @@ class Webhook(Body, frozen=True, kw_only=True):
     active: bool = True
     description: str = ""
     failures: int = 0
+    failing_since: datetime | None = None
     last_triggered_at: datetime | None = None
+    # What came in before is not told; None: since it was made.
+    active_since: datetime | None = None
 
     @property
     def label(self) -> str:
         return self.url
+
+    def switched_on(self, now: datetime) -> "Webhook":
+        """As if it were new."""
+        return replace(self, active=True, failures=0, failing_since=None, active_since=now)
 
 
 class Delivery(Body, frozen=True, kw_only=True):

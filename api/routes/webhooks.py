@@ -59,7 +59,7 @@ def create_router(keeping: Keeping) -> APIRouter:
         def changed(old: Webhook) -> Webhook:
             new = changed_body(old, asked.body)
             check_address(new.url, allows_private=allows_private)
-            return new
+            return new.switched_on(asked.now) if new.active and not old.active else new
 
         new = await stored(keeping.things.change, Webhook, asked.project, thing_id, changed, asked.by, asked.now)
         return answered(shown(new))

@@ -18,7 +18,7 @@ from schemas.questions import InvalidQuestion
 from storage.errors import Conflict, NotFound
 from storage.meta.activities import Activity, Actor, record
 from storage.meta.engine import Metadata
-from storage.meta.models import accounts, kept, projects
+from storage.meta.models import accounts, kept, outbox, projects
 from storage.meta.sealing import Sealer
 from storage.meta.secrets import key_digest, new_id
 
@@ -282,8 +282,20 @@ class KeptRepository:
 
     def put(self, connection: Connection, thing: Kept[T], body: T) -> Kept[T]:
         """The same thing with another body, noted by the service itself in a transaction of the caller's."""
-        connection.execute(kept.update().where(kept.c.id == thing.id).values(body=_encoded(body)))
+        self.overwrite(connection, thing.id, body)
         return replace(thing, body=body)
+
+    def overwrite(self, connection: Connection, thing_id: str, body: Body) -> None:
+        """As `put`, of a thing that may be gone."""
+        connection.execute(kept.update().where(kept.c.id == thing_id).values(body=_encoded(body)))
+
+    def find(self, connection: Connection, kind: type[T], project_id: int, thing_id: str) -> Kept[T]:
+        """A thing that nobody else changes until the caller's transaction ends. Raises NotFound."""
+        account_of(connection, project_id)
+        meant = _meant(kind, project_id, thing_id, None, False)
+        if meant is None:
+            raise NotFound(f"no such {kind.kind}")
+        return _one(connection, kind, meant)
 
     def secret(self, kind: type[Body], project_id: int, thing_id: str) -> bytes | None:
         """The sealed secret of a thing, for whoever uses it; raises SecretUnreadable."""
@@ -304,10 +316,7 @@ class KeptRepository:
 
     def everywhere(self, kind: type[T]) -> list[Kept[T]]:
         """All of a kind in all projects that are not deleted, for work that goes on by itself."""
-        live = kept.c.project_id.in_(select(projects.c.id).where(projects.c.deleted_at.is_(None)))
-        which = (kept.c.kind == kind.kind) & kept.c.deleted_at.is_(None)
-        with self.metadata.read() as connection:
-            return [_kept(kind, row) for row in connection.execute(_rows().where(which, live).order_by(kept.c.number))]
+        return everywhere(self.metadata, kind)
 
     def _check(self, connection: Connection, project_id: int, body: Body, old: Body | None) -> None:
         for name, pattern in patterns(body):
@@ -328,6 +337,14 @@ class KeptRepository:
             # A step is an event, and a goal that takes time is none.
             if isinstance(body, Funnel) and reached(msgspec.json.decode(found, type=Goal)) is None:
                 raise InvalidKept(name, value=thing_id)
+
+
+def everywhere(metadata: Metadata, kind: type[T]) -> list[Kept[T]]:
+    """All of a kind in all projects that are not deleted."""
+    live = kept.c.project_id.in_(select(projects.c.id).where(projects.c.deleted_at.is_(None)))
+    which = (kept.c.kind == kind.kind) & kept.c.deleted_at.is_(None)
+    with metadata.read() as connection:
+        return [_kept(kind, row) for row in connection.execute(_rows().where(which, live).order_by(kept.c.number))]
 
 
 def furnish(connection: Connection, project_id: int, now: datetime) -> None:
@@ -351,8 +368,9 @@ def furnish(connection: Connection, project_id: int, now: datetime) -> None:
 
 
 def forget(connection: Connection, project_id: int) -> None:
-    """Drop all that a project kept, for good."""
+    """Drop all that a project kept, and what was to be told of it, for good."""
     connection.execute(kept.delete().where(kept.c.project_id == project_id))
+    connection.execute(outbox.delete().where(outbox.c.project_id == project_id))
 
 
 def _rows() -> Select[Any]:

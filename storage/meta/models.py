@@ -228,3 +228,39 @@ checks = Table(
     Column("is_ok", Boolean, nullable=False),
     Column("latency_ms", Integer, nullable=False),
 )
+
+# Messages that wait for their webhooks; a row goes when what became of its message is kept as a delivery.
+outbox = Table(
+    "outbox",
+    tables,
+    Column("number", _ROW_ID, primary_key=True),
+    Column("id", String(40), nullable=False, unique=True),
+    Column("webhook_id", String(24), nullable=False),
+    Column("project_id", _ROW_ID, nullable=False, index=True),
+    Column("event", String(32), nullable=False),
+    Column("at", Instant(), nullable=False),
+    Column("data", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", Instant(), nullable=False),
+    Column("delivery_id", String(24)),
+    Index("ix_outbox_webhook_id", "webhook_id", "due_at"),
+    sqlite_autoincrement=True,
+)
+
+# Up to which offset of each partition of a log the outbox has what webhooks are told.
+told = Table(
+    "told",
+    tables,
+    Column("chain", String(128), primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("next", BigInteger, nullable=False),
+)
+
+# What one process at a time does for all, and until when it is that process.
+leases = Table(
+    "leases",
+    tables,
+    Column("name", String(32), primary_key=True),
+    Column("holder", String(32), nullable=False),
+    Column("until", Instant(), nullable=False),
+)
