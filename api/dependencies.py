@@ -207,6 +207,23 @@ def answer(
     )
 
 
+def told(**example: Any) -> dict[int | str, dict[str, Any]]:
+    """What a route answers, for the document: one example."""
+    return {200: {"content": {"application/json": {"example": example}}}}
+
+
+META_EXAMPLE = {
+    "from": "2026-02-15T00:00:00Z",
+    "to": "2026-02-23T00:00:00Z",
+    "timezone": "UTC",
+    "accuracy": {"method": "exact", "error": 0.0},
+    "watermark": "2026-02-22T10:30:00.142Z",
+    "version": 41,
+    "source": "rows",
+    "botsExcluded": 12,
+}
+
+
 class Pointer(Protocol):
     """Where a page ended."""
 

@@ -24,6 +24,7 @@ _EXAMPLES: Final = {
     403: "The API key may not do this",
     404: "Not found",
     409: "A project with this name exists already",
+    410: "asOf: version 41 is not kept any more: what newer versions replaced is deleted after a day",
     413: "Batch too large: at most 1000 events",
     415: "Unsupported Content-Encoding: br; use one of gzip, deflate, zstd",
     429: "Too many requests; send the next one in 12 s",
@@ -34,6 +35,9 @@ _OPEN: Final = (400, 401, 413, 429, 503)
 # What a route says of itself in `openapi_extra`: asked without a credential; refused where something is in its way.
 OPEN: Final = "x-open"
 CONFLICTS: Final = "x-conflicts"
+# Parameters that name a version of the lake, which may be gone; bodies of questions have one of them too.
+_VERSIONS: Final = frozenset({"asOf", "version"})
+_QUESTIONS: Final = "/queries/"
 _SENT: Final = {"event": "signup", "userId": "user-1", "eventId": "order-17", "properties": {"plan": "pro"}}
 _INGEST: Final = {
     "/events": ("Send one event; 200 once the log has it.", _SENT),
@@ -100,6 +104,8 @@ def complete(app: FastAPI) -> None:
             elif path.startswith(mount):
                 errors += (*_READ, 413, 415) if operation.get("requestBody") else _READ
                 operation["security"] = [{"key": []}, {"bearer": []}]
+                named = {parameter["name"] for parameter in operation.get("parameters", ())}
+                errors += (410,) if named & _VERSIONS or _QUESTIONS in path else ()
             operation["responses"] |= {str(one): {"$ref": f"#/components/responses/{one}"} for one in errors}
 
 

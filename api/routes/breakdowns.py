@@ -6,16 +6,27 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from api.analytics.answering import Analytics
 from api.analytics.asking import Asked
-from api.dependencies import Access, Text, answer, parameters
+from api.dependencies import META_EXAMPLE, Access, Text, answer, parameters, told
 from schemas.figures import BreakdownQuestion, parse_dimension, parse_sort
 from schemas.questions import parse_flag, parse_limit, parse_offset
+
+_ROW = {
+    "value": "/pricing",
+    "visitors": 31,
+    "pageviews": 52,
+    "events": 52,
+    "sessions": 35,
+    "bounceRate": 42.9,
+    "avgSessionDuration": 96,
+}
+_META = META_EXAMPLE | {"total": 18, "limit": 1, "hasMore": True}
 
 
 def create_router(analytics: Analytics, access: Access) -> APIRouter:
     """The route; its path is below the prefix of the surface."""
     router = APIRouter(tags=["analytics"])
 
-    @router.get("/breakdowns")
+    @router.get("/breakdowns", responses=told(data=[_ROW], meta=_META))
     async def get_breakdown(
         request: Request,
         asked: Annotated[Asked, Depends(access.reading())],

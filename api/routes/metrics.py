@@ -8,18 +8,20 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from api.analytics.answering import Analytics
 from api.analytics.asking import Asked
-from api.dependencies import Access, Text, json_answer, made, parameters
+from api.dependencies import Access, Text, json_answer, made, parameters, told
 from schemas.filters import both, equals
 from schemas.questions import InvalidQuestion, parse_interval
 from schemas.series import SeriesQuestion, parse_measure
 from schemas.windows import buckets
+
+_EXAMPLE = told(metric="unique_users", interval="day", data=[{"date": "2026-02-15", "value": 84}])
 
 
 def create_router(analytics: Analytics, access: Access) -> APIRouter:
     """The route; its path is below the prefix of the surface."""
     router = APIRouter(tags=["metrics"])
 
-    @router.get("/metrics")
+    @router.get("/metrics", responses=_EXAMPLE)
     async def get_metric(
         request: Request,
         asked: Annotated[Asked, Depends(access.reading())],

@@ -8,17 +8,30 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from api.analytics.answering import Analytics
 from api.analytics.asking import Asked
-from api.dependencies import Access, Text, answer, parameters
+from api.dependencies import META_EXAMPLE, Access, Text, answer, parameters, told
 from schemas.figures import Figures, OverviewQuestion, change_percent
 from schemas.questions import parse_interval
 from schemas.windows import buckets
+
+_FIGURES = {
+    "events": 412,
+    "pageviews": 301,
+    "visitors": 84,
+    "sessions": 97,
+    "bounces": 41,
+    "bounceRate": 42.3,
+    "avgSessionDuration": 184,
+    "avgTimeOnPage": 61,
+    "viewsPerSession": 3.1,
+}
+_EXAMPLE = told(metrics=_FIGURES, timeseries=[{"date": "2026-02-15", **_FIGURES}], meta=META_EXAMPLE)
 
 
 def create_router(analytics: Analytics, access: Access) -> APIRouter:
     """The route; its path is below the prefix of the surface."""
     router = APIRouter(tags=["analytics"])
 
-    @router.get("/overview")
+    @router.get("/overview", responses=_EXAMPLE)
     async def get_overview(
         request: Request, asked: Annotated[Asked, Depends(access.reading())], interval: Text = None
     ) -> Response:

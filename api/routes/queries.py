@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from api.analytics.answering import Analytics
 from api.analytics.asking import Asked
 from api.analytics.bodies import funnel_question, paths_question, retention_question, series_question
-from api.dependencies import Access, answer, json_body, parameters
+from api.dependencies import META_EXAMPLE, Access, answer, json_body, parameters, told
 from api.errors import unavailable
 from schemas.filters import Filter
 from schemas.funnels import FunnelQuestion
@@ -22,6 +22,14 @@ from storage.errors import Unavailable
 Q = TypeVar("Q")
 # The events that reach a project's goal, None where it has no such goal; may block.
 GoalFinder: TypeAlias = Callable[[int, str], Filter | None]
+
+_META = {name: value for name, value in META_EXAMPLE.items() if name != "botsExcluded"}
+_STEPS = [{"path": "/pricing"}, {"event": "signup"}]
+_STEP = {"name": "signup", "count": 12, "fromPrevious": 38.71, "fromStart": 38.71, "dropOff": 19, "medianSeconds": 96.5}
+_SERIES = told(buckets=["2026-02-15"], series=[{"name": "DE", "data": [31]}], meta=_META)
+_FUNNEL = told(steps=[_STEP], paths=[], meanSeconds=120.4, meta=_META)
+_RETENTION = told(cohorts=[{"date": "2026-02-16", "size": 12, "values": [4, 3]}], meta=_META)
+_PATHS = told(paths=[{"path": ["page_view", "signup"], "count": 9}], total=12, meta=_META)
 
 
 def no_goals(_project: int, _goal_id: str) -> Filter | None:
@@ -35,7 +43,7 @@ def create_router(analytics: Analytics, access: Access, find_goal: GoalFinder = 
     reader = _Reader(access, find_goal)
     holder = Annotated[Key, Depends(access.reader)]
 
-    @router.post("/series", openapi_extra=_body(metric="unique", event="signup", breakdown="country"))
+    @router.post("/series", openapi_extra=_body(metric="unique", breakdown="country"), responses=_SERIES)
     async def series(request: Request, key: holder) -> Response:
         """A metric over time, of the largest values of a dimension if `breakdown` names one."""
         asked, question = await reader.read(request, key, series_question)
@@ -43,7 +51,7 @@ def create_router(analytics: Analytics, access: Access, find_goal: GoalFinder = 
         body = {"buckets": [bucket.label for bucket in question.buckets], "series": answered.answer.series}
         return answer(request, asked, answered, body, answered.answer.accuracy)
 
-    @router.post("/funnel", openapi_extra=_body(steps=[{"path": "/pricing"}, {"event": "signup"}], windowSeconds=3600))
+    @router.post("/funnel", openapi_extra=_body(steps=_STEPS, windowSeconds=3600), responses=_FUNNEL)
     async def funnel(request: Request, key: holder) -> Response:
         """How many went through steps in their order, within a window counted from the first."""
 
@@ -60,14 +68,14 @@ def create_router(analytics: Analytics, access: Access, find_goal: GoalFinder = 
             body["comparison"] = {"steps": before.answer.steps}
         return answer(request, asked, answered, body)
 
-    @router.post("/retention", openapi_extra=_body(bornEvent="signup", returnEvent="order", interval="week"))
+    @router.post("/retention", openapi_extra=_body(bornEvent="signup", interval="week"), responses=_RETENTION)
     async def retention(request: Request, key: holder) -> Response:
         """Of those who began in a day, week or month, how many were back in each later one."""
         asked, question = await reader.read(request, key, retention_question)
         answered = await analytics.ask(question, asked.common.at)
         return answer(request, asked, answered, {"cohorts": answered.answer.cohorts})
 
-    @router.post("/paths", openapi_extra=_body(event="signup", direction="before", dimension="path"))
+    @router.post("/paths", openapi_extra=_body(event="signup", direction="before"), responses=_PATHS)
     async def paths(request: Request, key: holder) -> Response:
         """What came after, or before, an event or a page in the sessions that have it."""
         asked, question = await reader.read(request, key, paths_question)
