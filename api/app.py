@@ -22,6 +22,7 @@ from api.checking import check_every_minute
 from api.dependencies import Access
 from api.dialects.catalogue import dialects
 from api.dialects.mount import Mounts
+from api.erasing import erase_for_ever, eraser
 from api.errors import CODES, Problem, problem_body
 from api.health import health_router, lake_check, metrics_page
 from api.ingest.countries import Countries
@@ -62,6 +63,7 @@ from api.routes import (
     names,
     overview,
     people,
+    profiles,
     projects,
     queries,
     segments,
@@ -80,6 +82,7 @@ from api.routes.realtime import RealtimeLane
 from api.services import Services
 from api.settings import ApiSettings
 from api.webhooks.courier import Courier
+from api.webhooks.dispatcher import Dispatcher
 from storage.errors import StorageError
 from storage.lake.place import place_at
 from storage.meta.engine import open_metadata
@@ -235,6 +238,7 @@ def _native_routers(held: Services) -> list[APIRouter]:
         queries.create_router(held.analytics, access, find_goal),
         sessions.create_router(held.analytics, access),
         people.create_router(held.analytics, access),
+        profiles.create_router(keeping),
         sql.create_router(held.analytics, access),
         lake.create_router(held.analytics, access),
         *(module.create_router(desk) for module in (auth, me, projects, keys, team, activity, usage)),
@@ -276,6 +280,10 @@ def _background(held: Services) -> list[Coroutine[None, None, None]]:
         work.append(held.recent.run())
     if held.metadata is not None:
         work.append(check_every_minute(held.readiness, held.metadata))
+    if held.kept is not None:
+        work.append(erase_for_ever(held.kept, eraser(settings)))
+    if held.kept is not None:
+        work.append(Dispatcher(held.kept, held.courier).run())
     if isinstance(held.keys, KeyCache):
         work.append(every(_STORE_USES_SECONDS, held.keys.store_uses))
     if settings.min_free_bytes and is_embedded(settings.directory.broker_file, settings.kafka_bootstrap_servers):
