@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.live.view import ERROR, LiveView, Totals
-from schemas.live import WINDOW_SECONDS, LiveMessage, SlotState
+from schemas.live import WINDOW_SECONDS, LiveMessage, Refusal, SlotState
 from tests.api.live.messages import CHAIN, slot, status, totals
 
 NOW = 1_800_000_005  # five seconds into a slot, in the first minute of an hour
@@ -151,6 +151,13 @@ def test_before_all_partitions_were_counted_nothing_is_known() -> None:
     assert (plain(view).events, view.totals(1), view.freshness(NOW_MS).as_of) == (0, None, None)
     view.apply(status(NOW_MS, partition=1))
     assert (plain(view).events, view.totals(1)) == (1, Totals(5, 0))
+
+
+def test_refused_lines_count_nothing() -> None:
+    view = viewed(status(NOW_MS), slot(NOW))
+    before = view.version(1)
+    view.apply(Refusal(CHAIN, 0, 9, 1, NOW_MS, "malformed", "Malformed JSON", 1))
+    assert (view.version(1), plain(view).events) == (before, 1)
 
 
 def test_as_of_stays_when_the_topic_gets_further_partitions() -> None:

@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # not in the library's stubs
 
 from api.log.live import LiveReader
-from schemas.live import LiveMessage, encode_live, live_key
+from schemas.live import LiveMessage, Refusal, encode_live, live_key
 from schemas.topics import LIVE_TOPIC_CONFIG
 from storage.broker.process import Broker
 from tests.api.live.messages import slot, status, totals
@@ -104,6 +104,15 @@ def test_slots_that_no_answer_reaches_are_passed_over(kafka: str, topic: str) ->
     with reading(kafka, topic) as found:
         wait_until(lambda: found.at_end)
         assert found.messages == [totals(1), slot(now)]
+
+
+def test_refusals_are_for_others(kafka: str, topic: str) -> None:
+    refusal = Refusal("c/t", 0, 9, 1, 1_771_800_000_000, "malformed", "Malformed JSON", None)
+    create(kafka, topic)
+    publish(kafka, topic, refusal, totals(1))
+    with reading(kafka, topic) as collector:
+        wait_until(lambda: bool(collector.at_end))
+    assert collector.messages == [totals(1)]
 
 
 def test_what_is_no_live_record_is_passed_over(kafka: str, topic: str, caplog: pytest.LogCaptureFixture) -> None:
