@@ -71,6 +71,7 @@ from api.routes import (
     shares,
     sources,
     sql,
+    status,
     team,
     usage,
     webhooks,
@@ -241,6 +242,7 @@ def _native_routers(held: Services) -> list[APIRouter]:
         profiles.create_router(keeping),
         sql.create_router(held.analytics, access),
         lake.create_router(held.analytics, access),
+        status.create_router(held),
         *(module.create_router(desk) for module in (auth, me, projects, keys, team, activity, usage)),
         *(module.create_router(keeping) for module in _KEPT),
     ]
