@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 from urllib.parse import quote, urlsplit
 
@@ -26,10 +26,17 @@ class Outcome:
 
     status: int | None = None
     error: str | None = None
+    # Nothing came back, and something may the next time.
+    may_pass: bool = field(default=False, compare=False)
 
     @property
     def is_delivered(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def is_transient(self) -> bool:
+        """A fault of the receiver's, or no answer; what it refuses it would refuse again."""
+        return self.may_pass or (self.status is not None and self.status >= 500)
 
 
 class Courier:
@@ -59,15 +66,15 @@ class Courier:
             async with self._room, asyncio.timeout(self._seconds):
                 return await self._sent(url, body, headers)
         except TimeoutError:
-            return Outcome(error=f"no answer within {self._seconds:g} s")
+            return Outcome(error=f"no answer within {self._seconds:g} s", may_pass=True)
         except ssl.SSLCertVerificationError:
             return Outcome(error="its certificate is not valid")
         except ssl.SSLError:
             return Outcome(error="it does not speak TLS")
         except socket.gaierror:
-            return Outcome(error="its name has no address")
+            return Outcome(error="its name has no address", may_pass=True)
         except (OSError, ValueError):
-            return Outcome(error="it could not be reached, or answered something else than HTTP")
+            return Outcome(error="it could not be reached, or answered something else than HTTP", may_pass=True)
 
     async def _sent(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         parts = urlsplit(url)
