@@ -7,12 +7,13 @@ within the window; so one ASOF join a step, over the events that are steps, is e
 from collections.abc import Mapping, Sequence
 
 from schemas.funnels import FunnelAnswer, FunnelPath, FunnelPoint, FunnelQuestion, FunnelStep
+from storage.lake.sessions import IN_TIME
 from storage.query.buckets import BucketIndex
 from storage.query.engine import Cursor, Row
 from storage.query.fields import field_sql
 from storage.query.filters import filter_sql
 from storage.query.lake import Lake
-from storage.query.rows import IN_TIME, Rows
+from storage.query.rows import Rows
 
 _MOST_PATHS = 20
 _MOST_VALUES = 100

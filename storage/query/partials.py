@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 
 from schemas.windows import Bucket
+from storage.lake.sessions import LONGEST_SILENCE
 from storage.query.engine import Row
-from storage.query.rows import LONGEST_SILENCE
 
 _DAY = timedelta(days=1)
 

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 
 from schemas.paths import Direction, PathsAnswer, PathsQuestion, SessionPath
+from storage.lake.sessions import IN_TIME
 from storage.query.engine import Cursor
 from storage.query.fields import field_sql
 from storage.query.filters import filter_sql
 from storage.query.lake import Lake
-from storage.query.rows import IN_TIME, Rows
+from storage.query.rows import Rows
 
 
 def answer_paths(cursor: Cursor, lake: Lake, question: PathsQuestion, aliases: Mapping[str, str]) -> PathsAnswer:

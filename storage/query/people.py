@@ -10,10 +10,11 @@ from schemas.filters import AllOf, AnyOf, Condition, Filter
 from schemas.people import PROFILE, PeopleAnswer, PeopleQuestion, Person, ProfileChange, ProjectCounts, changed
 from schemas.selection import Selection
 from schemas.windows import ALWAYS
+from storage.lake.sessions import IN_TIME
 from storage.query.engine import Cursor
 from storage.query.filters import filter_sql
 from storage.query.lake import Lake
-from storage.query.rows import IN_TIME, Rows
+from storage.query.rows import Rows
 
 _COUNTED = "NOT is_system AND NOT is_bot"
 _DELETION = ProfileChange(delete=True)

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from schemas.retention import Cohort, RetentionAnswer, RetentionQuestion
+from storage.lake.sessions import IN_TIME, PLACE
 from storage.query.engine import Cursor
 from storage.query.filters import filter_sql
 from storage.query.lake import Lake
-from storage.query.rows import IN_TIME, PLACE, Rows
+from storage.query.rows import Rows
 
 
 def answer_retention(

@@ -5,25 +5,24 @@ chosen event: by the client's session id, else by silence of a person, who is kn
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
 from types import MappingProxyType
 
 from schemas.selection import Selection
 from schemas.windows import TimeRange
+from storage.lake.sessions import (
+    FIGURES,
+    IS_SEEN,
+    LONGEST_SILENCE,
+    MARKS,
+    PLACE,
+    VERDICTS,
+    first,
+    numbered,
+)
 from storage.lake.snapshot import relation
 from storage.query.filters import filter_sql
 from storage.query.lake import Lake, within
 from storage.query.parameters import Parameters
-
-# A person silent for longer begins a new session; so does a session id that is heard again after a day.
-SILENCE = timedelta(minutes=30)
-LONGEST_SILENCE = timedelta(hours=24)
-
-PLACE = "kafka_partition, kafka_offset, record_index"
-# A total order in time: no two rows share a place in the log.
-IN_TIME = f"timestamp, {PLACE}"
-# System events that show somebody is there; those that change people do not.
-_PRESENCE = "('$engagement', '$heartbeat', '$heatmap')"
 
 
 class Rows:
@@ -60,48 +59,25 @@ class Rows:
 
         `attributes` are expressions over the table by name; a session has those of its first pageview, else event.
         """
-        # Windows go by the hash of the track, 64 bits, which halves their time; groups go by the track.
         bind = self.parameters.bind
         span = self.selection.span
         start, end = bind(span.start), bind(span.end)
         extra = "".join(f", {expression} AS {name}" for name, expression in attributes.items())
-        firsts = "".join(
-            f", coalesce(arg_min({name}, ({IN_TIME})) FILTER (is_pageview),"
-            f" arg_min({name}, ({IN_TIME})) FILTER (NOT is_system)) AS {name}"
-            for name in attributes
-        )
+        firsts = "".join(f", {first(name)}" for name in attributes)
+        # Windows go by the hash of the track, 64 bits, which halves their time; groups go by the track.
         return f"""seen AS (
     SELECT timestamp, person, event, path, is_system, is_pageview, session_id, {PLACE}{extra},
-        CASE WHEN session_id <> '' THEN 's' || session_id WHEN person <> '' THEN 'p' || person END AS track,
-        CASE WHEN is_system OR is_pageview THEN TRY_CAST(properties ->> '/timeOnPage' AS DOUBLE) END AS time_on_page,
-        CASE WHEN is_system OR is_pageview THEN properties ->> '/isBounce' = 'false' END AS is_no_bounce,
+        {MARKS},
         NOT is_system AND timestamp >= {start} AND timestamp < {end}
             AND ({filter_sql(self.selection.filters, self.parameters)}) AS is_chosen
-    FROM ({self.source()}) WHERE NOT is_system OR event IN {_PRESENCE}
+    FROM ({self.source()}) WHERE {IS_SEEN}
 ),
-numbered AS (
-    SELECT *, sum(is_first) OVER (PARTITION BY hash(track) ORDER BY {IN_TIME} ROWS UNBOUNDED PRECEDING) AS visit
-    FROM (
-        SELECT *, CASE WHEN timestamp - lag(timestamp) OVER (PARTITION BY hash(track) ORDER BY {IN_TIME})
-            <= CASE WHEN session_id <> '' THEN {bind(LONGEST_SILENCE)} ELSE {bind(SILENCE)} END
-            THEN 0 ELSE 1 END AS is_first
-        FROM seen WHERE track IS NOT NULL
-    )
-),
+{numbered("hash(track)")},
 sessions AS (
-    SELECT *, pageviews = 1 AND NOT is_engaged AS is_bounce,
-        greatest(epoch(ended - begun), time_spent) AS duration
-    FROM (
-        SELECT track, visit,
-            min(timestamp) FILTER (NOT is_system) AS timestamp, min(timestamp) AS begun, max(timestamp) AS ended,
-            coalesce(arg_min(person, ({IN_TIME})) FILTER (person <> ''), '') AS person,
-            any_value(session_id) AS session_id,
-            count(*) FILTER (NOT is_system) AS events, count(*) FILTER (is_pageview) AS pageviews,
-            arg_min(path, ({IN_TIME})) FILTER (is_pageview) AS entry_path,
-            arg_max(path, ({IN_TIME})) FILTER (is_pageview) AS exit_path,
-            coalesce(sum(time_on_page), 0) AS time_spent, count(time_on_page) AS times_spent,
+    SELECT *, {VERDICTS} FROM (
+        SELECT track, visit, {FIGURES}, count(time_on_page) AS times_spent,
             coalesce(epoch(max(timestamp) FILTER (is_pageview) - min(timestamp) FILTER (is_pageview)), 0) AS reading,
-            coalesce(bool_or(is_no_bounce), false) AS is_engaged, bool_or(is_chosen) AS is_chosen{firsts}
+            bool_or(is_chosen) AS is_chosen{firsts}
         FROM numbered GROUP BY track, visit
     )
     WHERE is_chosen AND timestamp >= {start} AND timestamp < {end}

@@ -16,11 +16,12 @@ import pyarrow as pa
 from schemas.selection import Selection
 from schemas.windows import TimeRange
 from storage.errors import Refused, Unavailable
+from storage.lake.sessions import SILENCE
 from storage.lake.snapshot import relation
 from storage.lake.tables import EVENTS, ROLLUPS
 from storage.query.engine import Cursor
 from storage.query.lake import DAWN, Lake, within
-from storage.query.rows import SILENCE, Rows
+from storage.query.rows import Rows
 
 _CELL = Path(__file__).with_name("cell.py")
 _BATCH_ROWS = 10_000

@@ -8,6 +8,7 @@ from schemas.figures import OverviewQuestion
 from schemas.selection import Selection
 from schemas.series import OF_PROPERTIES, Measure, Metric, Series, SeriesAnswer, SeriesQuestion
 from schemas.windows import TimeRange
+from storage.lake.sessions import IN_TIME, PLACE
 from storage.lake.snapshot import relation
 from storage.query.buckets import BucketIndex, bucketed, measured, spread
 from storage.query.engine import Cursor, Row
@@ -17,7 +18,7 @@ from storage.query.lake import DAWN, Lake, within
 from storage.query.overview import answer_overview
 from storage.query.partials import Partials
 from storage.query.planner import Plan, event_of
-from storage.query.rows import IN_TIME, PLACE, Rows
+from storage.query.rows import Rows
 from storage.sketches import STORED_LG_K, People, PeopleUnion, standard_error
 
 # The rule of processors.enrich.names, over names as they are stored.

@@ -15,9 +15,10 @@ from schemas.sessions import (
     SessionsQuestion,
 )
 from schemas.windows import TimeRange
+from storage.lake.sessions import IN_TIME
 from storage.query.engine import Cursor, Row
 from storage.query.lake import Lake
-from storage.query.rows import IN_TIME, Rows
+from storage.query.rows import Rows
 
 _USER = {"user_id": "CASE WHEN identified_by = 'user' THEN person END"}
 _ENTRY = {"referrer_domain": "referrer_domain", "country": "country", "device": "device"}

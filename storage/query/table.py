@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from schemas.table import MAX_ROWS, TableAnswer, TableQuestion
+from storage.lake.sessions import IN_TIME
 from storage.query.engine import Cursor
 from storage.query.fields import field_sql
 from storage.query.lake import Lake
-from storage.query.rows import IN_TIME, Rows
+from storage.query.rows import Rows
 
 
 def answer_table(cursor: Cursor, lake: Lake, question: TableQuestion, aliases: Mapping[str, str]) -> TableAnswer:
