@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, field
 
+from processors.enrich.names import kind_of
 from processors.partition import Accepted, RecordCount
 from schemas.deadletters import DeadLetter
-from schemas.rows import Row
-from storage.lake.columns import Chunk, dates_of, rows_table
+from schemas.rows import Events
+from storage.lake.columns import Chunk, dates_of, events_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +37,17 @@ class Batch:
             return None
         if self.opened_at is None:
             self.opened_at = now
-        rows: list[Row] = []
-        for record in accepted:
-            rows.extend(record.rows)
-            self.rejects.extend(record.rejects)
-            self.counts.append(record.count)
+        events = Events()
+        for part in accepted:
+            events.extend(part.events)
+            self.rejects.extend(part.rejects)
+            self.counts.extend(part.counts)
         self.bytes += size
-        if not rows:
+        if len(events.dropped) == len(events):
             return None
-        chunk = rows_table(rows)
+        chunk = events_table(events, kind_of)
         self.chunks.append(chunk)
-        self.rows += len(rows)
+        self.rows += len(chunk)
         self.dates |= dates_of(chunk)
         return chunk
 

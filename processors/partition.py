@@ -1,16 +1,21 @@
 """The accept rule: which record of a partition is taken, dropped or missing. Pure."""
 
 import zlib
-from collections.abc import Set
+from collections import Counter
+from collections.abc import Container, Sequence, Set
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Literal
 
-from processors.decode import DecodePolicy, LogRecord, decode_record
+from processors.decode import Decoded, DecodePolicy, LogRecord, complete, decode_record
 from processors.duplicates import DuplicateWindow
 from processors.poison import Poison, decode_around
 from schemas.deadletters import DeadLetter
-from schemas.rows import Row
+from schemas.rows import Events, Run
 from storage.lake.erased import Erased
+
+# What becomes of an event that is no row.
+Fate = Literal["rejects", "erased", "duplicates"]
 
 
 class Verdict(Enum):
@@ -38,11 +43,11 @@ class RecordCount:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """One accepted record, taken apart."""
+    """Accepted records of one partition, taken apart."""
 
-    rows: list[Row]
+    events: Events
     rejects: list[DeadLetter]
-    count: RecordCount
+    counts: list[RecordCount]
 
 
 @dataclass(slots=True)
@@ -60,53 +65,87 @@ class PartitionState:
     erased: Erased = field(default_factory=Erased)
 
     def verdict(self, generation: int, current_generation: int, offset: int) -> Verdict:
-        """Whether a record of `generation` at `offset` is taken."""
+        """Whether a record of `generation` at `offset` is taken; then the one after it is the next."""
         if self.is_closed or generation != current_generation or generation != self.generation:
             return Verdict.DROP
-        if offset < self.next:
-            return Verdict.DROP
-        return Verdict.TAKE if offset == self.next else Verdict.HOLE
+        if offset != self.next:
+            return Verdict.DROP if offset < self.next else Verdict.HOLE
+        self.next = offset + 1
+        return Verdict.TAKE
 
-    def accept(self, record: LogRecord, policy: DecodePolicy) -> Accepted:
-        """Take the record apart and move on; it must have the verdict TAKE."""
-        rows: list[Row] = []
-        rejects: list[DeadLetter] = []
-        erased, newest = 0, self.erased.newest
-        around = self.poison.get(record.offset)
-        items = decode_record(record, policy) if around is None else decode_around(record, policy, around)
-        for item in items:
-            if isinstance(item, DeadLetter):
-                rejects.append(item)
-            elif self.rejected and (record.offset, item.record_index) in self.rejected:
-                rejects.append(_bound(item))
-            elif item.received_at <= newest and self.erased.covers(item.project_id, item.distinct_id, item.received_at):
-                erased += 1
-            elif self.window.add(item.project_id, item.event_id, item.received_at):
-                rows.append(item)
-        self.window.forget()
-        self.next = record.offset + 1
-        count = RecordCount(
-            partition=record.partition,
-            offset=record.offset,
-            lines=len(items),
-            rows=len(rows),
-            rejects=len(rejects),
-            duplicates=len(items) - len(rows) - len(rejects) - erased,
-            timestamp=record.timestamp,
-            crc=zlib.crc32(record.value or b""),
-            erased=erased,
-        )
-        return Accepted(rows, rejects, count)
+    def accept(self, records: Sequence[LogRecord], policy: DecodePolicy) -> Accepted:
+        """Take records apart that had the verdict TAKE, in their order."""
+        found = Decoded()
+        lines: list[int] = []
+        rejects: list[int] = []
+        for record in records:
+            before, refused = found.count, len(found.rejects)
+            around = self.poison.get(record.offset)
+            if around is None:
+                decode_record(record, policy, found)
+            else:
+                decode_around(record, policy, around, found)
+            lines.append(found.count - before)
+            rejects.append(len(found.rejects) - refused)
+        dropped = self._drop(found)
+        counts = []
+        for record, all_lines, refused in zip(records, lines, rejects, strict=True):
+            lost = Counter(dropped.get(record.offset, ()))
+            counts.append(
+                RecordCount(
+                    partition=record.partition,
+                    offset=record.offset,
+                    lines=all_lines,
+                    rows=all_lines - refused - lost.total(),
+                    rejects=refused + lost["rejects"],
+                    duplicates=lost["duplicates"],
+                    timestamp=record.timestamp,
+                    crc=zlib.crc32(record.value or b""),
+                    erased=lost["erased"],
+                )
+            )
+        return Accepted(found.events, found.rejects, counts)
+
+    def _drop(self, found: Decoded) -> dict[int, list[Fate]]:
+        """Settle which events do not become rows; returns by offset what becomes of them instead."""
+        events = found.events
+        untimely = complete(found)
+        fates: dict[int, Fate] = {}
+        if self.rejected or any(run.received <= self.erased.newest for run in events.runs):
+            fates = self._looked_at(events)
+        fates |= dict.fromkeys(untimely, "rejects")
+        fates |= dict.fromkeys(self._duplicates(events, fates), "duplicates")
+        events.dropped = sorted(fates)
+        by_offset: dict[int, list[Fate]] = {}
+        if fates:
+            runs = list(events.run_of_each())
+            for place, fate in fates.items():
+                by_offset.setdefault(runs[place].offset, []).append(fate)
+                if fate == "rejects":
+                    found.rejects.append(untimely.get(place) or _bound(runs[place], events.indices[place]))
+        return by_offset
+
+    def _duplicates(self, events: Events, besides: Container[int]) -> list[int]:
+        """The places of events whose ids the window holds; the places `besides` are no rows anyway."""
+        if not besides:
+            runs = [(run.project, run.received, run.events) for run in events.runs]
+            return self.window.add(runs, events.event_ids)
+        kept = [place for place in range(len(events)) if place not in besides]
+        each = list(events.run_of_each())
+        runs = [(each[place].project, each[place].received, 1) for place in kept]
+        return [kept[place] for place in self.window.add(runs, [events.event_ids[place] for place in kept])]
+
+    def _looked_at(self, events: Events) -> dict[int, Fate]:
+        """The places of events that were rejected before, or whose person was erased."""
+        fates: dict[int, Fate] = {}
+        for place, run in enumerate(events.run_of_each()):
+            if (run.offset, events.indices[place]) in self.rejected:
+                fates[place] = "rejects"
+            elif self.erased.covers(run.project, events.distinct_ids[place], run.received):
+                fates[place] = "erased"
+        return fates
 
 
-def _bound(row: Row) -> DeadLetter:
+def _bound(run: Run, index: int) -> DeadLetter:
     """A line that an earlier decoder rejected durably; its row in `dead_letters` is not written again."""
-    return DeadLetter(
-        row.kafka_partition,
-        row.kafka_offset,
-        row.record_index,
-        "invalid event",
-        b"",
-        row.received_at,
-        "rejected before",
-    )
+    return DeadLetter(run.partition, run.offset, index, "invalid event", b"", run.received, "rejected before")

@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Set
 from dataclasses import replace
 
-from processors.decode import DecodePolicy, LogRecord, decode_record
+from processors.decode import Decoded, DecodePolicy, LogRecord, decode_record
 from schemas.deadletters import DeadLetter, Reason
 from schemas.records import FORMAT, FORMAT_HEADER, Broken, decode_segments, encode_segment
-from schemas.rows import Row
 
 # Offsets to the record-wide indices of their poisonous lines.
 Poison = Mapping[int, Set[int]]
@@ -17,19 +16,20 @@ _REASON: Reason = "crashed the decoder"
 _BLANK = b"!"  # is a line, and no event
 
 
-def decode_around(record: LogRecord, policy: DecodePolicy, poison: Set[int]) -> list[Row | DeadLetter]:
-    """Every line of a record, in order; those at the indices of `poison` become dead letters undecoded."""
+def decode_around(record: LogRecord, policy: DecodePolicy, poison: Set[int], into: Decoded) -> None:
+    """Append every line of a record, in order; those at the indices of `poison` become dead letters undecoded."""
     value = record.value or b""
     if WHOLE in poison:
-        return [DeadLetter(record.partition, record.offset, 0, _REASON, value, record.timestamp)]
+        into.rejects.append(DeadLetter(record.partition, record.offset, 0, _REASON, value, record.timestamp))
+        return
     defused, taken = _defused(record, value, poison)
-    items = decode_record(replace(record, value=defused), policy)
-    return [
-        replace(item, reason=_REASON, raw=taken[item.index], detail="")
-        if isinstance(item, DeadLetter) and item.index in taken
-        else item
-        for item in items
+    found = Decoded()
+    decode_record(replace(record, value=defused), policy, found)
+    found.rejects = [
+        replace(letter, reason=_REASON, raw=taken[letter.index], detail="") if letter.index in taken else letter
+        for letter in found.rejects
     ]
+    into.extend(found)
 
 
 def lines_in(record: LogRecord) -> int:

@@ -151,6 +151,6 @@ def _answer(question: _Question, policy: DecodePolicy) -> int:
     # The same way as in a worker, up to the columns.
     poison = {record.offset: question.around} if question.around else {}
     state = PartitionState(record.partition, 0, record.offset, DuplicateWindow(1, 1), poison=poison)
-    accepted = state.accept(record, policy)
+    accepted = state.accept([record], policy)
     Batch().add([accepted], 0, 0.0)
-    return accepted.count.lines
+    return accepted.counts[0].lines

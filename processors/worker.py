@@ -22,11 +22,12 @@ from processors.flush import Flushed, Flusher
 from processors.live.fold import LiveFold, first_slot, fold_rows
 from processors.live.publish import refusals
 from processors.loading import LogView, WindowPolicy, load, skip
-from processors.partition import Accepted, PartitionState, Verdict
+from processors.partition import PartitionState, Verdict
 from processors.telling import Nothing, Telling
 from schemas.live import SLOT_SECONDS, LiveMessage, PartitionStatus
 from storage import metrics
 from storage.lake import recent
+from storage.lake.columns import Chunk
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ REVOKE_SECONDS = 3.0
 REVOKE_HANGS_SECONDS = 15.0
 COMMIT_SECONDS = 5.0
 STATUS_SECONDS = 1.0
+LONGEST_PUBLISH_SECONDS = 3.0
 FAILING_SECONDS = 30.0
 # The live topic forgets after two days; totals of a project that went quiet must outlive that.
 REPUBLISH_SECONDS = 12 * 3600.0
@@ -116,11 +118,13 @@ class WorkerPolicy:
     republish_seconds: float
     publish_seconds: float
     alarm_ratio: float
+    # However much there is to say, a tenth of the time is spent on it: a pause is so many times what it took.
+    publish_pauses: float = 9.0
 
 
 @dataclass(slots=True)
 class _Timers:
-    published_at: float = 0.0
+    publish_at: float = 0.0
     status_at: float = 0.0
     expired_at: float = 0.0
 
@@ -158,6 +162,8 @@ class Worker:
         self._flushing: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._timers = _Timers()
+        # Rows that live state lacks: it is only looked at when it is published, and many rows cost less together.
+        self._unfolded: list[Chunk] = []
         self._dropped: set[int] = set()  # partitions whose records must be read again
 
     # -- the group ----------------------------------------------------------------------------
@@ -184,6 +190,7 @@ class Worker:
             owned.state.is_closed = True
         await self._flush_all(time.monotonic() + REVOKE_SECONDS)
         self.owned.clear()
+        self._unfolded.clear()
         self.batch = Batch()
         await self._in_lake(self.flusher.stored.clear)
 
@@ -208,7 +215,7 @@ class Worker:
             await self._own(item)
         # From here to the batch nothing waits: a revocation in between would let records of the old
         # generation into the batch of the next.
-        accepted: list[Accepted] = []
+        taken: dict[int, list[LogRecord]] = {}
         size = 0
         for item in received:
             record = item.record
@@ -217,7 +224,7 @@ class Worker:
                 continue
             match owned.state.verdict(item.generation, self.consumer.generation(), record.offset):
                 case Verdict.TAKE:
-                    accepted.append(owned.state.accept(record, self.decode))
+                    taken.setdefault(record.partition, []).append(record)
                     size += len(record.value or b"")
                     owned.advanced_at = time.monotonic()
                     owned.hole = None
@@ -225,10 +232,10 @@ class Worker:
                     owned.hole = owned.hole or Hole()
                 case Verdict.DROP:
                     pass
+        accepted = [self.owned[partition].state.accept(records, self.decode) for partition, records in taken.items()]
         chunk = self.batch.add(accepted, size, time.monotonic())
         if chunk is not None:
-            folds = {partition: owned.fold for partition, owned in self.owned.items()}
-            fold_rows(folds, chunk, int(time.time()))
+            self._unfolded.append(chunk)
         if refused := refusals(self.flusher.events.chain, (letter for one in accepted for letter in one.rejects)):
             self.publisher.publish(refused)
         if self.batch.is_ready(self.policy.flush, time.monotonic()):
@@ -246,9 +253,15 @@ class Worker:
         for partition, owned in list(self.owned.items()):
             if owned.hole is not None and now - owned.hole.tried_at >= HOLE_PAUSE_SECONDS:
                 await self._seek(partition, owned, owned.hole, now)
-        if now - self._timers.published_at >= self.policy.publish_seconds:
-            self._timers.published_at = now
-            self._publish(now)
+        if now >= self._timers.publish_at:
+            started = time.monotonic()
+            self._publish(started)
+            pause = min(self.policy.publish_pauses * (time.monotonic() - started), LONGEST_PUBLISH_SECONDS)
+            self._timers.publish_at = started + max(self.policy.publish_seconds, pause)
+        if now - self._timers.status_at >= STATUS_SECONDS:
+            self._timers.status_at = now
+            wall = time.time()
+            self.publisher.publish([self._status(owned, now, wall) for owned in self.owned.values()])
 
     # -- loading ------------------------------------------------------------------------------
 
@@ -352,12 +365,14 @@ class Worker:
             self._dropped = batch.partitions | self.batch.partitions
             self.batch = Batch()
             self.owned.clear()
+            self._unfolded.clear()
             return
         self._flushed(flushed, batch)
 
     def _flushed(self, flushed: Flushed, batch: Batch) -> None:
         for partition in flushed.reload:
             log.warning("another owner is ahead", extra={"partition": partition})
+            self._fold(int(time.time()))  # what is taken of it again later must not find these rows
             self.owned.pop(partition, None)
         last = {count.partition: count.timestamp for count in batch.counts}
         for partition, position in flushed.positions.items():
@@ -395,6 +410,7 @@ class Worker:
 
     def _publish(self, now: float) -> None:
         wall = time.time()
+        self._fold(int(wall))
         if self.publisher.take_failures():
             for owned in self.owned.values():
                 owned.fold.mark_all_changed()
@@ -409,9 +425,11 @@ class Worker:
             self._timers.expired_at = now
             for owned in self.owned.values():
                 owned.fold.expire(int(wall))
-        if now - self._timers.status_at >= STATUS_SECONDS:
-            self._timers.status_at = now
-            self.publisher.publish([self._status(owned, now, wall) for owned in self.owned.values()])
+
+    def _fold(self, now: int) -> None:
+        unfolded, self._unfolded = self._unfolded, []
+        if unfolded:
+            fold_rows({partition: owned.fold for partition, owned in self.owned.items()}, unfolded, now)
 
     def _status(self, owned: Owned, now: float, wall: float) -> PartitionStatus:
         if owned.state.next >= owned.end:

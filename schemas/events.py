@@ -168,6 +168,23 @@ def check_event(event: Event, raw: bytes, limits: EventLimits, received: int) ->
     return timestamp
 
 
+def check_shapes(events: Sequence[Event], lines: Sequence[bytes], limits: EventLimits) -> None:
+    """What `check_event` checks of each but its time, at a tenth of the cost; raises InvalidEvent.
+
+    Only for limits of a name that are no lower than the decoder's.
+    """
+    # A line this short breaks no limit unless it holds a NUL.
+    short = min(2 * limits.depth, limits.harmless_bytes)
+    doubtful = [place for place, line in enumerate(lines) if len(line) > short]
+    if b"\\u0000" in b"".join(lines):
+        doubtful = list(range(len(lines)))
+    for place in doubtful:
+        line = lines[place]
+        is_flat = line.count(b"{") + line.count(b"[") <= limits.depth
+        if not is_flat or len(line) > limits.harmless_bytes or b"\\u0000" in line:
+            check_event(events[place], line, limits, 0)
+
+
 def _check_sizes(event: Event, size: int, limits: EventLimits) -> None:
     if size > limits.event_bytes:
         raise InvalidEvent(f"Event too large: at most {limits.event_bytes} bytes", "payload_too_large")

@@ -1,15 +1,12 @@
 """What a user agent says about browser, system, device and whether it is a bot."""
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 from ua_parser import parse
 
 from processors.enrich.bots import bot_rule
-
-Device = Literal["desktop", "mobile", "tablet"]
+from schemas.rows import NOBODY, Agent, Device
 
 # Longer agents are cut: no browser sends more, and both the parse and the cache must stay bounded.
 AGENT_CHARACTERS = 1024
@@ -32,21 +29,6 @@ _BROWSERS = {
     "Opera Mobile": "Opera",
 }
 _SYSTEMS = {"Mac OS X": "macOS"}
-
-
-@dataclass(frozen=True, slots=True)
-class Agent:
-    """One user agent, understood; what it does not say is None."""
-
-    browser: str | None = None
-    browser_version: str | None = None
-    os: str | None = None
-    device: Device | None = None
-    is_bot: bool = False
-    bot_rule: str | None = None
-
-
-NOBODY = Agent()
 
 
 def understand(agent: str | None) -> Agent:

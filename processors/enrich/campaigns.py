@@ -1,23 +1,10 @@
 """The five utm parameters of a query string."""
 
-from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
+from schemas.rows import UNTAGGED, Campaign
+
 UTM_NAMES = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
-
-
-@dataclass(frozen=True, slots=True)
-class Campaign:
-    """What brought a person here, as the link was tagged."""
-
-    utm_source: str | None = None
-    utm_medium: str | None = None
-    utm_campaign: str | None = None
-    utm_term: str | None = None
-    utm_content: str | None = None
-
-
-UNTAGGED = Campaign()
 
 
 def campaign(query: str) -> Campaign:

@@ -1,27 +1,16 @@
 """Where a person came from: the referring domain and the channel."""
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 from urllib.parse import urlsplit
 
 from processors.enrich.pages import CACHED_CHARACTERS, bare_host
 from processors.enrich.sites import is_search, is_social
-
-Channel = Literal["paid", "social", "email", "organic", "referral", "direct"]
+from schemas.rows import Arrival, Channel
 
 DIRECT = "(direct)"
 
 _PAID = ("cpc", "ppc", "display", "cpm")
 _EMAIL = ("email", "e-mail", "e_mail", "e mail")
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """The referring domain, `(direct)` where there is none, and the channel."""
-
-    referrer_domain: str
-    channel: Channel
 
 
 def arrival(referrer: str | None, host: str | None, medium: str | None) -> Arrival:

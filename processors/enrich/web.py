@@ -1,17 +1,16 @@
 """The web columns of one event, worked out the same way for events of the door and of foreign producers."""
 
+from dataclasses import astuple, replace
 from functools import lru_cache
 from typing import Any
 
-from processors.enrich.agents import NOBODY, Agent, understand
+from processors.enrich.agents import understand
 from processors.enrich.campaigns import UTM_NAMES
 from processors.enrich.countries import country_code
 from processors.enrich.pages import NOWHERE, page
 from processors.enrich.referrers import arrival
 from schemas.events import Context
-from schemas.rows import WebFields
-
-EMPTY = WebFields()
+from schemas.rows import NO_WEB, NOWHERE_FROM, Agent, Campaign, Web
 
 _PLAIN = ("url", "path", "title", "referrer", *UTM_NAMES, "browser", "browser_version", "os", "device")
 # Spelling in `properties` -> column; the spelling equal to its column is preferred over the others.
@@ -29,24 +28,31 @@ WEB_KEYS = frozenset(_COLUMNS)
 _DEVICES = ("desktop", "mobile", "tablet")
 
 
-def enrich(
-    properties: dict[str, Any] | None, context: Context | None, agent: str | None, country: str | None
-) -> WebFields:
+def enrich(properties: dict[str, Any] | None, context: Context | None, agent: str | None, country: str | None) -> Web:
     """The web columns of an event: its context first, then same-named properties; never raises.
 
     `agent` is the user agent of the connection, given only where the contract judges it; `country` is what the door
     knows. An agent that the event itself forwards goes before the connection's.
     """
-    if context is None and (not properties or WEB_KEYS.isdisjoint(properties)):
-        return EMPTY if agent is None and country is None else _connection_only(agent, country)
-    said = _said(properties) if properties else {}
+    if not properties or WEB_KEYS.isdisjoint(properties):
+        if context is None:
+            return NO_WEB if agent is None and country is None else _connection_only(agent, country)
+        return _page_view(
+            context.url or None,
+            context.path or None,
+            context.title or None,
+            context.referrer or None,
+            understand(context.user_agent or agent),
+            country,
+        )
+    said = _said(properties)
     if context is not None:
         _overlay(said, context)
     return _fields(said, agent, country)
 
 
 @lru_cache(maxsize=8192)
-def _connection_only(agent: str | None, country: str | None) -> WebFields:
+def _connection_only(agent: str | None, country: str | None) -> Web:
     return _fields({}, agent, country)
 
 
@@ -75,41 +81,52 @@ def _overlay(said: dict[str, str], context: Context) -> None:
         said["user_agent"] = context.user_agent
 
 
-def _fields(said: dict[str, str], connection_agent: str | None, country: str | None) -> WebFields:
+def _page_view(
+    url: str | None, path: str | None, title: str | None, referrer: str | None, client: Agent, country: str | None
+) -> Web:
+    """What a page, a referrer and an agent say where no property says otherwise."""
+    place = page(url) if url is not None else NOWHERE
+    tags = place.campaign
+    path = path or place.path
+    came = NOWHERE_FROM
+    if url is not None or path is not None or referrer is not None:
+        came = arrival(referrer, place.host, tags.utm_medium)
+    return Web(url, path, title, referrer, country_code(country), came, tags, client)
+
+
+def _fields(said: dict[str, str], connection_agent: str | None, country: str | None) -> Web:
     get = said.get
     url, referrer = get("url"), get("referrer")
     place = page(url) if url is not None else NOWHERE
-    tags = place.campaign
     path = get("path") or place.path
-    source = get("utm_source") or tags.utm_source
-    medium = get("utm_medium") or tags.utm_medium
-    agent = get("user_agent") or connection_agent
-    client: Agent = understand(agent) if agent else NOBODY
-    domain = channel = None
-    if url is not None or path is not None or referrer is not None or source is not None or medium is not None:
-        came = arrival(referrer, place.host, medium)
-        domain, channel = came.referrer_domain, came.channel
-    browser = get("browser")
-    device = get("device")
-    return WebFields(
-        url,
-        path,
-        get("title"),
-        referrer,
-        domain,
-        channel,
-        source,
-        medium,
-        get("utm_campaign") or tags.utm_campaign,
-        get("utm_term") or tags.utm_term,
-        get("utm_content") or tags.utm_content,
-        country_code(country),
-        browser or client.browser,
-        get("browser_version") or (client.browser_version if browser is None else None),
-        get("os") or client.os,
-        _device(device) or client.device,
-        client.is_bot,
-        client.bot_rule,
+    tags = _tags(place.campaign, *map(get, UTM_NAMES))
+    came = NOWHERE_FROM
+    if url or path or referrer or tags.utm_source or tags.utm_medium:
+        came = arrival(referrer, place.host, tags.utm_medium)
+    client = _client(
+        understand(get("user_agent") or connection_agent),
+        get("browser"),
+        get("browser_version"),
+        get("os"),
+        _device(get("device")),
+    )
+    return Web(url, path, get("title"), referrer, country_code(country), came, tags, client)
+
+
+@lru_cache(maxsize=8192)
+def _tags(tags: Campaign, *said: str | None) -> Campaign:
+    """What the address says, where the event itself does not."""
+    return Campaign(*(own or other for own, other in zip(said, astuple(tags), strict=True)))
+
+
+@lru_cache(maxsize=8192)
+def _client(client: Agent, browser: str | None, version: str | None, os: str | None, device: str | None) -> Agent:
+    return replace(
+        client,
+        browser=browser or client.browser,
+        browser_version=version or (client.browser_version if browser is None else None),
+        os=os or client.os,
+        device=device or client.device,
     )
 
 

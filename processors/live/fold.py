@@ -1,13 +1,14 @@
 """Live state of one partition: a pure fold of accepted rows into slots of ten seconds."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from schemas.live import SLOT_SECONDS, WINDOW_SECONDS, ProjectTotals, SlotState
 from storage.lake.columns import (
     Chunk,
     LiveGroup,
+    live_columns,
     live_groups,
     live_groups_by_partition,
     project_totals,
@@ -118,11 +119,13 @@ class LiveFold:
         )
 
 
-def fold_rows(folds: Mapping[int, LiveFold], chunk: Chunk, now: int) -> None:
-    """`add_rows` for rows of many partitions, each into its own fold."""
-    groups = live_groups_by_partition(chunk, SLOT_SECONDS, first_slot(now), now + FUTURE_SECONDS)
-    for partition, totals in project_totals_by_partition(chunk).items():
-        folds[partition].add_past(groups.get(partition, ()), totals)
+def fold_rows(folds: Mapping[int, LiveFold], chunks: Sequence[Chunk], now: int) -> None:
+    """`add_rows` for rows of many partitions, each into its own fold if there is one."""
+    rows = live_columns(chunks)
+    groups = live_groups_by_partition(rows, SLOT_SECONDS, first_slot(now), now + FUTURE_SECONDS)
+    for partition, totals in project_totals_by_partition(rows).items():
+        if (fold := folds.get(partition)) is not None:
+            fold.add_past(groups.get(partition, ()), totals)
 
 
 def first_slot(now: int) -> int:

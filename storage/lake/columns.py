@@ -1,14 +1,17 @@
 """All per-event Arrow work: rows to columns, sorting, and the groups that counters are made of."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import Any, TypeAlias
 
+import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.rows import Row, WebFields
+from schemas.events import Event
+from schemas.rows import Events, Row, Web, WebFields
 from storage.lake.tables import EVENTS, LOG_COLUMN, TABLES, TableName
 
 # Processors hold chunks without knowing what they are.
@@ -18,6 +21,10 @@ _ROW_COLUMNS = frozenset(Row.__struct_fields__)
 _WEB_COLUMNS = frozenset(WebFields.__struct_fields__)
 _INSTANTS = ("timestamp", "received_at")
 _JSON = ("properties", "context")
+_MILLIS = pa.timestamp("ms", tz="UTC")
+_MICROS = pa.timestamp("us", tz="UTC")
+_ENCODER = msgspec.json.Encoder()
+_NOTHING: dict[str, Any] = {}
 # Everything but the log's identity, which the commit adds.
 _CHUNK = pa.schema([column for column in EVENTS if column.name != LOG_COLUMN])
 
@@ -36,6 +43,76 @@ def rows_table(rows: Sequence[Row]) -> Chunk:
             )
     columns["date"] = columns["timestamp"].cast(pa.date32())
     return pa.Table.from_arrays([columns[name] for name in _CHUNK.names], schema=_CHUNK)
+
+
+def events_table(found: Events, kind_of: Callable[[str], tuple[bool, bool]]) -> Chunk:
+    """Columns of decoded events without those that were dropped; made for thousands of events a call.
+
+    `kind_of` says of a name whether it is a pageview's and whether a system event's.
+    """
+    runs, events = found.runs, found.events
+    names = pa.array([event.event for event in events], pa.string()).dictionary_encode()
+    kinds = [kind_of(name) for name in names.dictionary.to_pylist()]
+    run_of = pa.array(np.repeat(np.arange(len(runs)), [run.events for run in runs]))
+    columns: dict[str, pa.Array] = {
+        "project_id": pa.array([run.project for run in runs], pa.int64()).take(run_of),
+        "event_id": pa.array(found.event_ids, pa.string()),
+        "event": names.cast(pa.string()),
+        "distinct_id": pa.array(found.distinct_ids, pa.string()),
+        "identified_by": pa.array(found.identified_by, pa.string()),
+        "anonymous_id": pa.array([event.anonymous_id for event in events], pa.string()),
+        "session_id": pa.array([event.session_id or None for event in events], pa.string()),
+        "timestamp": pa.array(found.timestamps, _MILLIS).cast(_MICROS),
+        "received_at": pa.array([run.received for run in runs], _MILLIS).cast(_MICROS).take(run_of),
+        "source": _sources(events, pa.array([run.source for run in runs], pa.string()).take(run_of)),
+        "is_pageview": pa.array([is_pageview for is_pageview, _ in kinds]).take(names.indices),
+        "is_system": pa.array([is_system for _, is_system in kinds]).take(names.indices),
+        "properties": _json([event.properties or _NOTHING for event in events]),
+        "context": _json([event.context for event in events]),
+        "kafka_partition": pa.array([run.partition for run in runs], pa.int32()).take(run_of),
+        "kafka_offset": pa.array([run.offset for run in runs], pa.int64()).take(run_of),
+        "record_index": pa.array(found.indices, pa.int32()),
+    }
+    columns["date"] = columns["timestamp"].cast(pa.date32())
+    columns |= (
+        _web_columns(found.webs)
+        if found.webs
+        else {name: _absent(_CHUNK.field(name), len(events)) for name in _WEB_COLUMNS}
+    )
+    table = pa.Table.from_arrays([columns[name] for name in _CHUNK.names], schema=_CHUNK)
+    if not found.dropped:
+        return table
+    keep = np.ones(len(table), bool)
+    keep[found.dropped] = False
+    return table.filter(pa.array(keep))
+
+
+def _sources(events: Sequence[Event], otherwise: pa.Array) -> pa.Array:
+    """The source each event names itself, or its run's."""
+    own = pa.array([event.source or None for event in events], pa.string())
+    return otherwise if own.null_count == len(own) else pc.coalesce(own, otherwise)
+
+
+def _json(values: list[Any]) -> pa.Array:
+    encode = _ENCODER.encode
+    return pa.array([None if value is None else encode(value) for value in values], pa.binary()).cast(pa.string())
+
+
+def _web_columns(webs: Sequence[Web]) -> dict[str, pa.Array]:
+    columns = {
+        name: pa.array(list(map(attrgetter(name), webs)), pa.string())
+        for name in ("url", "path", "title", "referrer", "country")
+    }
+    for part in ("arrival", "campaign", "agent"):
+        shared = list(map(attrgetter(part), webs))
+        distinct = {id(one): one for one in shared}
+        place = {key: number for number, key in enumerate(distinct)}
+        places = pa.array([place[id(one)] for one in shared], pa.int32())
+        for column in fields(shared[0]):
+            kind = _CHUNK.field(column.name).type
+            values = pa.array([getattr(one, column.name) for one in distinct.values()], kind)
+            columns[column.name] = values.take(places)
+    return columns
 
 
 def _array(column: pa.Field, values: list[Any]) -> pa.Array:
@@ -105,6 +182,26 @@ class LiveGroup:
     paths: dict[str, int] = field(default_factory=dict)
     referrers: dict[str, int] = field(default_factory=dict)
     countries: dict[str, int] = field(default_factory=dict)
+
+
+_LIVE = (
+    "kafka_partition",
+    "project_id",
+    "event",
+    "distinct_id",
+    "timestamp",
+    "is_pageview",
+    "is_system",
+    "is_bot",
+    "path",
+    "referrer_domain",
+    "country",
+)
+
+
+def live_columns(chunks: Sequence[Chunk]) -> Chunk:
+    """What live state needs of some chunks, in one."""
+    return pa.concat_tables([chunk.select(_LIVE) for chunk in chunks]).combine_chunks()
 
 
 def live_groups(chunk: Chunk, slot_seconds: int, first: int, last: int) -> list[LiveGroup]:

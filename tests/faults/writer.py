@@ -77,8 +77,9 @@ def write(flusher: Flusher, log: FakeLog, rng: random.Random) -> None:
         for partition in rng.sample(range(PARTITIONS), rng.randint(1, PARTITIONS)):
             state = states[partition]
             end = min(state.next + rng.randint(1, MOST_RECORDS), log.end[partition])
-            accepted = [state.accept(log.records[partition][offset], POLICY) for offset in range(state.next, end)]
-            batch.add(accepted, 1, 1.0)
+            records = [log.records[partition][offset] for offset in range(state.next, end)]
+            state.next = end
+            batch.add([state.accept(records, POLICY)], 1, 1.0)
         if batch.counts:
             flushed = flusher.flush(batch)
             assert flushed is not None

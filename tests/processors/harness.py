@@ -152,7 +152,13 @@ class Bench:
         self.flusher = QuickFlusher(tables[0], tables[1], tables[2], NoBarrier())
         self.worker = Worker(
             WorkerPolicy(
-                name, flush, WindowPolicy(10**6, 10**6), republish_seconds=0.0, publish_seconds=0.0, alarm_ratio=0.1
+                name,
+                flush,
+                WindowPolicy(10**6, 10**6),
+                republish_seconds=0.0,
+                publish_seconds=0.0,
+                alarm_ratio=0.1,
+                publish_pauses=0.0,
             ),
             POLICY,
             self.flusher,

@@ -12,7 +12,7 @@ NEVER = FlushPolicy(rows=10**9, bytes=10**9, age_seconds=10**9, dates=10**9)
 
 def _accepted(*records: list[bytes], partition: int = 0) -> list[Accepted]:
     state = PartitionState(partition, 1, 0, DuplicateWindow(60, 1000))
-    return [state.accept(door_record(n, lines, partition), POLICY) for n, lines in enumerate(records)]
+    return [state.accept([door_record(n, lines, partition)], POLICY) for n, lines in enumerate(records)]
 
 
 def test_empty_batch_is_never_ready() -> None:

@@ -64,7 +64,7 @@ def test_new_log_starts_at_its_earliest_offset(setting: Setting) -> None:
         setting.log.append(0, [event_line()])
     setting.log.retain_from(0, 3)
     bench, loaded = setting.load()
-    assert (loaded.next, loaded.rejected, len(loaded.window)) == (3, frozenset(), 0)
+    assert (loaded.next, loaded.rejected) == (3, frozenset())
     assert bench.flusher.stored[0].held is None
     assert bench.flusher.stored[0].totals["first"] == 3
 
@@ -73,8 +73,8 @@ def test_load_goes_on_at_the_position_with_the_ids_of_the_rows(setting: Setting)
     _read(setting, 4)
     _, loaded = setting.load()
     assert loaded.next == 4
-    assert not loaded.window.add(7, "e2", 0)
-    assert loaded.window.add(7, "e4", 0)
+    assert loaded.window.add([(7, 0, 1)], ["e2"]) == [0]
+    assert loaded.window.add([(7, 0, 1)], ["e4"]) == []
 
 
 def test_load_catches_the_rollups_up(setting: Setting) -> None:

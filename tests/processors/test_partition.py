@@ -5,8 +5,12 @@ import zlib
 import pytest
 
 from processors.duplicates import DuplicateWindow
-from processors.partition import PartitionState, Verdict
+from processors.partition import Accepted, PartitionState, Verdict
 from tests.processors.records import POLICY, RECEIVED, door_record, event_line, foreign_record
+
+
+def _kept(accepted: Accepted) -> list[int]:
+    return [index for place, index in enumerate(accepted.events.indices) if place not in accepted.events.dropped]
 
 
 def _state(start: int = 5, rejected: frozenset[tuple[int, int]] = frozenset()) -> PartitionState:
@@ -41,34 +45,54 @@ def test_accept_counts_every_line_once() -> None:
     state = _state()
     lines = [event_line(eventId="a"), event_line(eventId="a"), b"{", event_line(eventId="b")]
     record = door_record(5, lines)
-    accepted = state.accept(record, POLICY)
-    assert [row.record_index for row in accepted.rows] == [0, 3]
+    accepted = state.accept([record], POLICY)
+    assert _kept(accepted) == [0, 3]
     assert [letter.index for letter in accepted.rejects] == [2]
-    count = accepted.count
+    [count] = accepted.counts
     assert (count.lines, count.rows, count.rejects, count.duplicates) == (4, 2, 1, 1)
     assert (count.partition, count.offset, count.timestamp) == (0, 5, RECEIVED + 5)
     assert count.crc == zlib.crc32(record.value or b"")
-    assert state.next == 6
 
 
 def test_accept_counts_an_id_sent_again_in_a_later_record_as_duplicate() -> None:
     state = _state()
-    state.accept(door_record(5, [event_line(eventId="a")]), POLICY)
-    again = state.accept(door_record(6, [event_line("other", eventId="a"), event_line(eventId="c")]), POLICY)
-    assert (again.count.rows, again.count.duplicates) == (1, 1)
+    state.accept([door_record(5, [event_line(eventId="a")])], POLICY)
+    again = state.accept([door_record(6, [event_line("other", eventId="a"), event_line(eventId="c")])], POLICY)
+    assert (again.counts[0].rows, again.counts[0].duplicates) == (1, 1)
 
 
 def test_accept_is_bound_by_dead_letters_of_an_earlier_decoder() -> None:
     state = _state(rejected=frozenset({(5, 1)}))
-    accepted = state.accept(door_record(5, [event_line(eventId="a"), event_line(eventId="b")]), POLICY)
-    assert [row.record_index for row in accepted.rows] == [0]
+    accepted = state.accept([door_record(5, [event_line(eventId="a"), event_line(eventId="b")])], POLICY)
+    assert _kept(accepted) == [0]
     assert [(letter.offset, letter.index) for letter in accepted.rejects] == [(5, 1)]
     # What was rejected was never accepted, so its id is free.
-    later = state.accept(door_record(6, [event_line(eventId="b")]), POLICY)
-    assert later.count.rows == 1
+    later = state.accept([door_record(6, [event_line(eventId="b")])], POLICY)
+    assert later.counts[0].rows == 1
 
 
-def test_accept_of_a_record_with_only_blank_lines_moves_on() -> None:
+def test_a_record_that_is_taken_makes_the_next_one_expected() -> None:
     state = _state()
-    accepted = state.accept(foreign_record(b"\n \n", 5), POLICY)
-    assert (accepted.count.lines, state.next) == (0, 6)
+    verdicts = [state.verdict(3, 3, offset) for offset in (5, 5, 6, 8)]
+    assert verdicts == [Verdict.TAKE, Verdict.DROP, Verdict.TAKE, Verdict.HOLE]
+
+
+def test_accept_of_a_record_with_only_blank_lines_counts_none() -> None:
+    state = _state()
+    accepted = state.accept([foreign_record(b"\n \n", 5)], POLICY)
+    assert (accepted.counts[0].lines, accepted.counts[0].offset) == (0, 5)
+
+
+def test_records_accepted_together_are_counted_as_each_is_alone() -> None:
+    records = [
+        door_record(5, [event_line(eventId="a"), b"{", event_line(eventId="b", timestamp="x")]),
+        door_record(6, [event_line(eventId="a"), event_line(eventId="c", timestamp="2026-11-24T17:22:07.123Z")]),
+        foreign_record(b"{", 7),
+        door_record(8, [event_line(), event_line(eventId="c")], received=RECEIVED + 1),
+    ]
+    alone = _state()
+    counts = [alone.accept([record], POLICY).counts[0] for record in records]
+    together = _state().accept(records, POLICY)
+    assert together.counts == counts
+    assert [(c.rows, c.rejects, c.duplicates) for c in counts] == [(1, 2, 0), (1, 0, 1), (0, 1, 0), (1, 0, 1)]
+    assert sorted((letter.offset, letter.index) for letter in together.rejects) == [(5, 1), (5, 2), (7, 0)]

@@ -2,11 +2,19 @@
 
 from dataclasses import replace
 
-from processors.decode import LogRecord, decode_record
-from processors.poison import WHOLE, decode_around, lines_in
+from processors.decode import LogRecord
+from processors.poison import WHOLE, lines_in
 from schemas.deadletters import DeadLetter
 from schemas.rows import Row
-from tests.processors.records import POLICY, PROJECT, door_headers, door_record, door_value, event_line, foreign_record
+from tests.processors.records import (
+    PROJECT,
+    door_headers,
+    door_record,
+    door_value,
+    event_line,
+    foreign_record,
+    items_of,
+)
 
 
 def _two_segments() -> LogRecord:
@@ -16,9 +24,9 @@ def _two_segments() -> LogRecord:
 
 def test_the_lines_around_keep_their_ids_and_places() -> None:
     record = _two_segments()
-    whole = decode_record(record, POLICY)
+    whole = items_of(record)
 
-    around = decode_around(record, POLICY, {1, 5})
+    around = items_of(record, {1, 5})
 
     assert [item for index, item in enumerate(around) if index not in (1, 5)] == [
         item for index, item in enumerate(whole) if index not in (1, 5)
@@ -32,7 +40,7 @@ def test_the_lines_around_keep_their_ids_and_places() -> None:
 
 def test_foreign_lines_and_blank_ones_between_them() -> None:
     lines = [event_line("a", projectId=PROJECT), b"", event_line("b", projectId=PROJECT), b"{"]
-    items = decode_around(foreign_record(b"\n".join(lines), 4), POLICY, {2})
+    items = items_of(foreign_record(b"\n".join(lines), 4), {2})
 
     assert [type(item) for item in items] == [Row, DeadLetter, DeadLetter]
     letters = [item for item in items if isinstance(item, DeadLetter)]
@@ -44,7 +52,7 @@ def test_foreign_lines_and_blank_ones_between_them() -> None:
 
 def test_a_record_that_is_poison_as_a_whole_is_one_line() -> None:
     record = door_record(3, [event_line(), event_line()])
-    [item] = decode_around(record, POLICY, {WHOLE})
+    [item] = items_of(record, {WHOLE})
     assert isinstance(item, DeadLetter)
     assert (item.index, item.reason, item.raw) == (0, "crashed the decoder", record.value)
 
@@ -53,11 +61,11 @@ def test_what_cannot_be_split_stays_a_dead_letter_of_its_own_kind() -> None:
     record = _two_segments()
     torn = replace(record, value=(record.value or b"")[:-1])
 
-    items = decode_around(torn, POLICY, {0})
+    items = items_of(torn, {0})
 
     reasons = [item.reason for item in items if isinstance(item, DeadLetter)]
     assert reasons == ["crashed the decoder", "broken segment"]
-    assert items[1:] == decode_record(torn, POLICY)[1:]
+    assert items[1:] == items_of(torn)[1:]
 
 
 def test_lines_are_counted_without_decoding_them() -> None:

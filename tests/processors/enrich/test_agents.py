@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.enrich.agents import AGENT_CHARACTERS, NOBODY, understand
+from processors.enrich.agents import AGENT_CHARACTERS, understand
+from schemas.rows import NOBODY
 
 _WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
 _APPLE = "AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5"

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.enrich.referrers import DIRECT, Arrival, arrival, channel, referrer_domain
+from processors.enrich.referrers import DIRECT, arrival, channel, referrer_domain
 from processors.enrich.sites import SEARCH_DOMAINS, SEARCH_HOSTS, SOCIAL_DOMAINS, is_search, is_social
+from schemas.rows import Arrival
 
 
 @pytest.mark.parametrize(

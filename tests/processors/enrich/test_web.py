@@ -1,5 +1,6 @@
 """The web columns of an event, from its context, its properties and its connection."""
 
+import dataclasses
 from typing import Any
 
 import msgspec
@@ -7,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.enrich.web import EMPTY, WEB_KEYS, enrich
+from processors.enrich.web import WEB_KEYS
+from processors.enrich.web import enrich as enrich_web
 from schemas.events import Context
-from schemas.rows import WebFields
+from schemas.rows import NO_WEB, WebFields
 
 _CHROME = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"
@@ -37,9 +39,20 @@ _FULL = WebFields(
 )
 
 
+def enrich(
+    properties: dict[str, Any] | None, context: Context | None, agent: str | None, country: str | None
+) -> WebFields:
+    """The columns, as they are in a row."""
+    web = enrich_web(properties, context, agent, country)
+    parts = [dataclasses.asdict(part) for part in (web.arrival, web.campaign, web.agent)]
+    return WebFields(
+        web.url, web.path, web.title, web.referrer, country=web.country, **parts[0], **parts[1], **parts[2]
+    )
+
+
 @pytest.mark.parametrize("properties", [None, {}, {"plan": "pro", "amount": 12, "Url": "https://example.com/"}])
 def test_an_event_without_web_keys_shares_one_empty_answer(properties: dict[str, Any] | None) -> None:
-    assert enrich(properties, None, None, None) is EMPTY
+    assert enrich_web(properties, None, None, None) is NO_WEB
 
 
 def test_an_event_of_the_door_and_the_same_one_without_its_context_are_alike() -> None:
@@ -74,7 +87,7 @@ def test_utm_properties_go_before_those_of_the_url_and_set_the_channel() -> None
 
 @pytest.mark.parametrize("value", [1, True, None, 1.5, ["https://example.com/"], {"href": "/"}, ""])
 def test_only_texts_count(value: object) -> None:
-    assert enrich(dict.fromkeys(WEB_KEYS, value), None, None, None) == EMPTY
+    assert enrich(dict.fromkeys(WEB_KEYS, value), None, None, None) == WebFields()
 
 
 def test_a_text_behind_an_ignored_spelling_counts() -> None:
@@ -99,7 +112,7 @@ def test_events_without_a_page_have_no_referrer_domain_and_no_channel() -> None:
 def test_the_connection_alone_gives_agent_and_country() -> None:
     fields = enrich({"plan": "pro"}, None, _CHROME, "fr")
     assert fields == WebFields(country="FR", browser="Chrome", browser_version="126", os="Windows", device="desktop")
-    assert enrich(None, None, None, "Germany") == EMPTY
+    assert enrich(None, None, None, "Germany") == WebFields()
 
 
 def test_a_forwarded_agent_is_judged_before_the_connections() -> None:

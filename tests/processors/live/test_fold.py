@@ -10,13 +10,12 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.decode import decode_record
 from processors.live.fold import MOST_VALUES, OTHER, LiveFold, first_slot, fold_rows
 from schemas.live import SLOT_SECONDS, WINDOW_SECONDS, ProjectTotals, SlotState
 from schemas.rows import Row
 from storage.lake.columns import live_groups, of_partition, project_totals, rows_table
 from storage.sketches import LIVE_LG_K, PeopleUnion, standard_error
-from tests.processors.records import POLICY, door_record, event_line
+from tests.processors.records import door_record, event_line, items_of
 from tests.storage.rows import rows
 
 NOW = 1_764_000_000 + 1800
@@ -92,7 +91,7 @@ def test_partitions_folded_together_say_what_each_says_alone(rows: list[Row]) ->
     chunk = rows_table(rows)
     partitions = {row.kafka_partition for row in rows}
     together = {partition: LiveFold("c/t", partition) for partition in partitions}
-    fold_rows(together, chunk, NOW)
+    fold_rows(together, [chunk], NOW)
     for partition in partitions:
         alone = LiveFold("c/t", partition)
         alone.add_rows(of_partition(chunk, partition, 0, 2**62), NOW)
@@ -114,7 +113,7 @@ def test_past_may_come_after_the_tail(rows: list[Row], cut: int) -> None:
 def _rows(count: int, **fields: Any) -> list[Row]:
     lines = [event_line(userId=f"u{n}", timestamp="2025-11-24T16:30:00Z", **fields) for n in range(count)]
     found = door_record(0, lines)
-    return [item for item in decode_record(found, POLICY) if isinstance(item, Row)]
+    return [item for item in items_of(found) if isinstance(item, Row)]
 
 
 def test_people_of_a_busy_slot_are_within_the_stated_error() -> None:

@@ -1,0 +1,43 @@
+"""Many instants at once, in the form that nearly every producer writes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+_FORM = np.frombuffer(b"0000-00-00T00:00:00.000Z", np.uint8)
+_IS_DIGIT = np.equal(_FORM, ord("0"))
+_SIZE = len(_FORM)
+
+
+def plain_instants(texts: Sequence[str]) -> list[int] | None:
+    """Unix ms of instants like 2026-11-24T17:22:07.123Z; None where one of them is written in another way."""
+    text = "".join(texts)
+    if not text.isascii() or any(len(one) != _SIZE for one in texts):
+        return None
+    signs = np.frombuffer(text.encode(), np.uint8).reshape(-1, _SIZE)
+    # Signs below the form's wrap around to large numbers.
+    above = signs - _FORM
+    if (above > _IS_DIGIT * np.uint8(9)).any():
+        return None
+    digits = above[:, _IS_DIGIT].T.astype(np.int64)
+    year = ((digits[0] * 10 + digits[1]) * 10 + digits[2]) * 10 + digits[3]
+    month, day, hour, minute, second = (digits[at] * 10 + digits[at + 1] for at in range(4, 14, 2))
+    millis = (digits[14] * 10 + digits[15]) * 10 + digits[16]
+    months = (year - 1970) * 12 + month - 1
+    starts = months.astype("M8[M]").astype("M8[D]")
+    days = (months + 1).astype("M8[M]").astype("M8[D]") - starts
+    is_valid = (
+        (year > 0)
+        & (month > 0)
+        & (month < 13)
+        & (day > 0)
+        & (day <= days.astype(np.int64))
+        & (hour < 24)
+        & (minute < 60)
+        & (second < 60)
+    )
+    if not is_valid.all():
+        return None
+    seconds = (((starts.astype(np.int64) + day - 1) * 24 + hour) * 60 + minute) * 60 + second
+    found: list[int] = (seconds * 1000 + millis).tolist()
+    return found
