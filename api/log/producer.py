@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 _PROBE_SECONDS = 2
 # A living broker takes a lost connection back in a few ms; what waits is told within 100 ms that there is none.
-_GLANCE_SECONDS = 0.05
+_GLANCE_SECONDS = 0.03
 _RETRY_SECONDS = 0.5
 # Longer would hold up a process whose log is away, and which should say so.
 _START_SECONDS = 3
