@@ -10,6 +10,7 @@ from schemas.rows import Row
 from schemas.windows import TimeRange
 
 _MINUTE = 60_000
+_DAY = 24 * 60 * _MINUTE
 _PRESENCE = ("$engagement", "$heartbeat", "$heatmap")
 Test = Callable[[Row], bool]
 
@@ -74,17 +75,24 @@ def sessions(
     """The sessions that began in the range and hold a chosen event."""
     wanted = {id(row) for row in chosen(rows, project, span, test)}
     tracks: dict[tuple[str, str], list[Session]] = {}
+    heard: dict[tuple[str, str], tuple[int, int | None]] = {}  # the last row and the last ordinary one
     for row in sorted(rows, key=_in_time):
         person = person_of(row, aliases)
         if row.project_id != project or row.web.is_bot or (row.is_system and row.event not in _PRESENCE):
             continue
         if not row.session_id and not person:
             continue
-        track = tracks.setdefault(("session", row.session_id) if row.session_id else ("person", person), [])
-        silence = 24 * 60 * _MINUTE if row.session_id else 30 * _MINUTE
-        if not track or row.timestamp - track[-1].rows[-1].timestamp > silence:
+        key = ("session", row.session_id) if row.session_id else ("person", person)
+        track = tracks.setdefault(key, [])
+        silence = _DAY if row.session_id else 30 * _MINUTE
+        last, last_ordinary = heard.get(key, (None, None))
+        is_alone = not row.is_system and (last_ordinary is None or row.timestamp - last_ordinary > _DAY)
+        if last is None or row.timestamp - last > silence or is_alone:
             track.append(Session([]))
-        track[-1].rows.append(row)
+        heard[key] = (row.timestamp, last_ordinary if row.is_system else row.timestamp)
+        measured = track[-1].rows
+        if not measured or row.timestamp - measured[0].timestamp <= _DAY:
+            measured.append(row)
     start, end = to_millis(span.start), to_millis(span.end)
     return [
         session

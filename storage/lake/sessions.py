@@ -1,7 +1,8 @@
 """What a session is: the one definition behind the API's figures, the stored table and the analysts' view.
 
 A session is the events that share a client's session id without a day of silence, else those of a person
-without half an hour of it. System events that show presence extend a session, begin none and are counted in nothing.
+without half an hour of it. System events that show presence extend a session, begin none and are counted in nothing;
+who did nothing else for a day begins a new session with what is done next. A session is measured for a day.
 """
 
 from datetime import timedelta
@@ -19,8 +20,8 @@ IN_TIME = f"timestamp, {PLACE}"
 IS_SEEN = "(NOT is_system OR event IN ('$engagement', '$heartbeat', '$heatmap'))"
 # What is asked of each row of `seen`, over the table's columns and the row's `person`.
 MARKS = """CASE WHEN session_id <> '' THEN 's' || session_id WHEN person <> '' THEN 'p' || person END AS track,
-        CASE WHEN is_system OR is_pageview THEN TRY_CAST(properties ->> '/timeOnPage' AS DOUBLE) END AS time_on_page,
-        CASE WHEN is_system OR is_pageview THEN properties ->> '/isBounce' = 'false' END AS is_no_bounce"""
+        CASE WHEN is_system OR is_pageview THEN TRY_CAST((properties ->> '/timeOnPage') AS DOUBLE) END AS time_on_page,
+        CASE WHEN is_system OR is_pageview THEN (properties ->> '/isBounce') = 'false' END AS is_no_bounce"""
 # Of the rows of one `visit` of one `track`.
 FIGURES = f"""min(timestamp) FILTER (NOT is_system) AS timestamp, min(timestamp) AS begun, max(timestamp) AS ended,
             coalesce(arg_min(person, ({IN_TIME})) FILTER (person <> ''), '') AS person,
@@ -38,17 +39,26 @@ def numbered(partition: str) -> str:
     """`numbered`: the rows of `seen` that have a `track`, with the number of their `visit`.
 
     `partition` tells the tracks apart. Instants are compared as numbers, whatever the time zone of the reader.
+    Whether a row begins a visit is told by the day before it, and a visit is measured for a day: so it is the same
+    whatever days around it are read.
     """
     window = f"OVER (PARTITION BY {partition} ORDER BY {IN_TIME}"
     longest, silence = (limit // timedelta(microseconds=1) for limit in (LONGEST_SILENCE, SILENCE))
-    return f"""numbered AS (
-    SELECT *, sum(is_first) {window} ROWS UNBOUNDED PRECEDING) AS visit
-    FROM (
-        SELECT *, CASE WHEN epoch_us(timestamp) - epoch_us(lag(timestamp) {window}))
-            <= CASE WHEN session_id <> '' THEN {longest} ELSE {silence} END
-            THEN 0 ELSE 1 END AS is_first
-        FROM seen WHERE track IS NOT NULL
+    acted = (
+        f"max(CASE WHEN NOT is_system THEN timestamp END) {window} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
     )
+    return f"""numbered AS (
+    SELECT * FROM (
+        SELECT *, sum(is_first::INTEGER) {window} ROWS UNBOUNDED PRECEDING) AS visit,
+            max(CASE WHEN is_first THEN timestamp END) {window} ROWS UNBOUNDED PRECEDING) AS since
+        FROM (
+            SELECT *, coalesce(epoch_us(timestamp) - epoch_us(lag(timestamp) {window}))
+                > CASE WHEN session_id <> '' THEN {longest} ELSE {silence} END, true)
+                OR (NOT is_system AND coalesce(epoch_us(timestamp) - epoch_us({acted}) > {longest}, true)) AS is_first
+            FROM seen WHERE track IS NOT NULL
+        )
+    )
+    WHERE epoch_us(timestamp) - epoch_us(since) <= {longest}
 )"""
 
 

@@ -34,7 +34,7 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     writer = LakeWriter(tmp_path_factory.mktemp("overview") / "lake")
-    rows = list(some_events(random.Random(4), 300, lasts_days=False))
+    rows = list(some_events(random.Random(4), 300))
     writer.append(rows)
     with surface(writer.place) as client:
         yield World(rows, client)

@@ -56,7 +56,7 @@ def test_figures_are_those_of_the_oracle_as_rows_come(tmp_path: Path, zone: str)
         for number in range(4):
             more = [
                 msgspec.structs.replace(row, kafka_offset=1000 * number + place)
-                for place, row in enumerate(some_events(draw, 60, lasts_days=False))
+                for place, row in enumerate(some_events(draw, 60))
             ]
             rows += more
             writer.append(more)
