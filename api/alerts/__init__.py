@@ -1,0 +1,1 @@
+"""Alerts: conditions that are looked at once a minute, and whom they tell."""

@@ -1,0 +1,128 @@
+"""Looks at all alerts once a minute, in one process of all, and tells whom they name."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from api.alerts.deciding import Windows, decide, is_silent, windows_of
+from api.alerts.measuring import Meter, Stale
+from api.errors import Problem
+from api.mail import Mailer
+from schemas.kept import Alert, Trigger
+from schemas.questions import InvalidQuestion
+from storage.errors import StorageError
+from storage.meta.accounts import account
+from storage.meta.alarms import go_off
+from storage.meta.kept import Kept, KeptRepository
+from storage.meta.leases import hold
+from storage.meta.projects import project
+from storage.meta.secrets import new_id
+
+logger = logging.getLogger(__name__)
+
+LEASE: Final = "alerts"
+PERIOD_SECONDS: Final = 60
+# A minute that was missed is nobody's; two, and another process looks.
+_LEASE_LENGTH: Final = timedelta(seconds=2 * PERIOD_SECONDS)
+_MOST_HELD: Final = 4096
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Evaluator:
+    """For one event loop."""
+
+    def __init__(
+        self,
+        things: KeptRepository,
+        meter: Meter,
+        mailer: Mailer,
+        clock: Callable[[], datetime] = _now,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._things = things
+        self._meter = meter
+        self._mailer = mailer
+        self._clock = clock
+        self._sleep = sleep
+        self._holder = new_id("holder")
+        # Anomalies that were looked at: their hour is over, and will not be another.
+        self._seen: dict[tuple[str, datetime], None] = {}
+
+    async def run(self) -> None:
+        """For ever, on the minute."""
+        while True:
+            await self._sleep(PERIOD_SECONDS - self._clock().timestamp() % PERIOD_SECONDS)
+            try:
+                await self.step()
+            except StorageError as error:
+                logger.warning("alerts are not looked at", extra={"reason": str(error)})
+            except Exception:
+                logger.exception("alerts are not looked at")
+
+    async def step(self) -> None:
+        """Look at every alert that is enabled and not silent, if this is the process that looks."""
+        now = self._clock()
+        if not await asyncio.to_thread(hold, self._things.metadata, LEASE, self._holder, now, _LEASE_LENGTH):
+            return
+        for alert in await asyncio.to_thread(self._things.everywhere, Alert):
+            if alert.body.enabled and not is_silent(alert.body, now):
+                await self._look(alert, now)
+
+    async def _look(self, alert: Kept[Alert], now: datetime) -> None:
+        windows = windows_of(alert.body, now)
+        seen = (alert.id, windows.now.end)
+        if alert.body.type == "anomaly" and seen in self._seen:
+            return
+        try:
+            figure = await self._meter.read(alert.project_id, alert.body.metric, windows.now, now)
+            if figure is None:
+                return
+            is_off = decide(alert.body, figure, await self._before(alert, windows, now))
+        except Stale:  # another minute will tell
+            return
+        except (Problem, StorageError, InvalidQuestion) as error:
+            logger.warning("an alert cannot be looked at", extra={"alert": alert.id, "reason": str(error)})
+            return
+        if alert.body.type == "anomaly":
+            self._seen[seen] = None
+            if len(self._seen) > _MOST_HELD:
+                del self._seen[next(iter(self._seen))]
+        if is_off:
+            await asyncio.to_thread(self._go_off, alert, figure, now)
+
+    async def _before(self, alert: Kept[Alert], windows: Windows, now: datetime) -> list[float]:
+        """The figures of the windows before that the project was there for."""
+        found: list[float] = []
+        tenant = await asyncio.to_thread(project, self._things.metadata, alert.project_id)
+        for span in windows.before:
+            if alert.body.type == "anomaly" and (tenant is None or span.start < tenant.created_at):
+                break
+            figure = await self._meter.read(alert.project_id, alert.body.metric, span, now)
+            if figure is not None:
+                found.append(figure)
+        return found
+
+    def _go_off(self, alert: Kept[Alert], figure: float, now: datetime) -> None:
+        address = self._address(alert) if "email" in alert.body.channels else None
+        trigger = go_off(self._things, alert, figure, () if address is None else ("email",), now)
+        if trigger is not None and address is not None:
+            self._mailer.send(address, f"Alert: {alert.body.name}", _text(alert, trigger))
+
+    def _address(self, alert: Kept[Alert]) -> str | None:
+        """Of the account whose project it is."""
+        tenant = project(self._things.metadata, alert.project_id)
+        owner = None if tenant is None else account(self._things.metadata, tenant.account_id)
+        return None if owner is None else owner.email
+
+
+def _text(alert: Kept[Alert], trigger: Kept[Trigger]) -> str:
+    body = trigger.body
+    return (
+        f"The alert {alert.body.name} went off at {trigger.created_at:%Y-%m-%d %H:%M} UTC.\n\n"
+        f"Condition: {body.condition}\n{body.metric} in the last {alert.body.period}: {body.value:g}\n"
+    )

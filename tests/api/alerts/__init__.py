@@ -1,0 +1,1 @@
+"""Alerts that go off, and those that must not."""
