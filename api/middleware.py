@@ -17,6 +17,9 @@ _EXPOSED = (
     b"Streamgauge-Accuracy",
     b"Streamgauge-Timezone",
     b"Streamgauge-Watermark",
+    b"Streamgauge-Version",
+    b"Streamgauge-Cursor",
+    b"Streamgauge-Truncated",
 )
 CORS_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"access-control-allow-origin", b"*"),

@@ -151,6 +151,38 @@ def test_version_of_the_past_gives_the_same_answer_again(tmp_path: Path) -> None
         assert "version 1 is not kept any more" in gone.json()["message"]
 
 
+HOSTILE = [
+    "'",
+    '"',
+    "\\",
+    "'; DROP TABLE events; --",
+    "$.a",
+    "/../..",
+    "~",
+    "a.b.c",
+    "%",
+    "\0",
+    "é" * 200,
+    "$p0",
+    "{x}",
+    "*",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_of_properties_are_only_names(tmp_path: Path, name: str) -> None:
+    sent = json.dumps({name: "it's"}).encode()
+    writer = LakeWriter(tmp_path / "lake")
+    writer.append([event_row("2026-03-22T10:00:00", "u1", properties=sent)])
+    with surface(writer.place) as client:
+        body = client.get("/api/v1/breakdowns", WEEK | {"dimension": f"properties.{name}"}).json()
+        assert [row["value"] for row in body["data"]] == ["it's"]
+        filters = json.dumps([{"key": f"properties.{name}", "op": "eq", "value": "it's"}])
+        assert client.get(PATH, WEEK | {"filters": filters}).json()["metrics"]["events"] == 1
+        metric = client.get("/api/v1/metrics", WEEK | {"metric": f"sum:{name}"})
+        assert (metric.status_code, metric.json()["metric"]) == (200, f"sum:{name}")
+
+
 BAD: dict[str, tuple[Mapping[str, str], str]] = {
     "zone": ({"timezone": "Nowhere/Land"}, "Invalid parameter: timezone"),
     "order": ({"from": "2026-02-02", "to": "2026-02-01"}, "Invalid parameter: from is after to"),
