@@ -9,11 +9,14 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 
+from schemas.notices import Notice, notice_id
 from storage.meta.engine import Metadata
 from storage.meta.models import accounts, activities
+from storage.meta.posting import put_notices, waiting_hooks
 from storage.meta.secrets import new_id
 
 LONGEST_AGENT: Final = 255
+EVENT: Final = "activity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +95,9 @@ class ActivityPage:
 
 def record(connection: Connection, activity: Activity, by: Actor, now: datetime) -> None:
     """Add a line; call it in the transaction of the change, so that neither is kept without the other."""
+    named = new_id("activity")
     row = {
-        "id": new_id("activity"),
+        "id": named,
         "account_id": activity.account_id,
         "project_id": activity.project_id,
         "at": now,
@@ -108,6 +112,21 @@ def record(connection: Connection, activity: Activity, by: Actor, now: datetime)
         "agent": by.agent[:LONGEST_AGENT],
     }
     connection.execute(activities.insert().values(row))
+    if activity.project_id is not None:
+        _tell(connection, named, activity, activity.project_id, now)
+
+
+def _tell(connection: Connection, activity_id: str, activity: Activity, project_id: int, now: datetime) -> None:
+    """The project's webhooks; who did it stands in the log, which not everybody may read who keeps a webhook."""
+    data = {
+        "activityId": activity_id,
+        "type": activity.action.partition(".")[0],
+        "action": activity.action,
+        "target": {"type": activity.target_type, "id": activity.target_id, "name": activity.target_name},
+    }
+    hooks = waiting_hooks(connection, project_id, EVENT)
+    notices = [Notice(notice_id(activity_id, hook), hook, project_id, EVENT, now, data) for hook in hooks]
+    put_notices(connection, notices)
 
 
 def list_activities(

@@ -3,13 +3,12 @@
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
-from sqlalchemy import Connection
 
-from schemas.kept import Alert, Trigger, Webhook
+from schemas.kept import Alert, Trigger
 from schemas.notices import Notice, notice_id
 from storage.errors import NotFound
-from storage.meta.kept import Kept, KeptRepository, listed
-from storage.meta.outbox import put_notices
+from storage.meta.kept import Kept, KeptRepository
+from storage.meta.posting import put_notices, waiting_hooks
 
 EVENT = "alert"
 
@@ -31,7 +30,7 @@ def go_off(
         last = body.last_triggered_at
         if not body.enabled or (last is not None and now < last + timedelta(seconds=body.cooldown)):
             return None
-        hooks = _hooks(connection, alert.project_id) if "webhook" in body.channels else []
+        hooks = waiting_hooks(connection, alert.project_id, EVENT) if "webhook" in body.channels else []
         trigger = Trigger(
             metric=body.metric,
             value=figure,
@@ -46,11 +45,7 @@ def go_off(
         return made
 
 
-def _hooks(connection: Connection, project_id: int) -> list[Kept[Webhook]]:
-    return [hook for hook in listed(connection, Webhook, project_id) if hook.body.active and EVENT in hook.body.events]
-
-
-def _notice(hook: Kept[Webhook], alert: Kept[Alert], trigger: Kept[Trigger]) -> Notice:
+def _notice(hook: str, alert: Kept[Alert], trigger: Kept[Trigger]) -> Notice:
     data = {
         "alertId": alert.id,
         "alertName": alert.body.name,
@@ -60,4 +55,4 @@ def _notice(hook: Kept[Webhook], alert: Kept[Alert], trigger: Kept[Trigger]) -> 
         "threshold": trigger.body.threshold,
         "operator": alert.body.operator,
     }
-    return Notice(notice_id(trigger.id, hook.id), hook.id, alert.project_id, EVENT, trigger.created_at, data)
+    return Notice(notice_id(trigger.id, hook), hook, alert.project_id, EVENT, trigger.created_at, data)

@@ -347,12 +347,6 @@ def everywhere(metadata: Metadata, kind: type[T]) -> list[Kept[T]]:
         return [_kept(kind, row) for row in connection.execute(_rows().where(which, live).order_by(kept.c.number))]
 
 
-def listed(connection: Connection, kind: type[T], project_id: int) -> list[Kept[T]]:
-    """All of a kind in a project, in a transaction of the caller's."""
-    which = _listed(kind, project_id, None)
-    return [_kept(kind, row) for row in connection.execute(_rows().where(which).order_by(kept.c.number))]
-
-
 def furnish(connection: Connection, project_id: int, now: datetime) -> None:
     """Give a new project its first dashboard, in the transaction that makes the project."""
     dashboard = new_id(Dashboard.prefix)

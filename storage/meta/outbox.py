@@ -1,14 +1,13 @@
 """Messages that wait for their webhooks: put in once, taken out when it is known what became of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
-from sqlalchemy import Connection, Row, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Row, select
 
 from schemas.kept import Delivery, Webhook
 from schemas.notices import Notice
@@ -16,9 +15,7 @@ from storage.errors import NotFound
 from storage.meta.engine import Metadata
 from storage.meta.kept import KeptRepository
 from storage.meta.models import outbox, told
-
-# A receiver that takes less than comes loses what is beyond: the outbox is no second lake.
-MOST_WAITING: Final = 10_000
+from storage.meta.posting import insert_into, put_notices
 
 
 class Moved(Exception):
@@ -51,23 +48,6 @@ def tell(metadata: Metadata, chain: str, moves: Mapping[int, tuple[int | None, i
         for partition, (stood, position) in moves.items():
             _move(connection, chain, partition, stood, position)
         return put_notices(connection, notices)
-
-
-def put_notices(connection: Connection, notices: Iterable[Notice]) -> int:
-    """Put messages in, each once, in a transaction of the caller's; how many found no room."""
-    by_webhook: dict[str, list[Notice]] = {}
-    for notice in notices:
-        by_webhook.setdefault(notice.webhook_id, []).append(notice)
-    dropped = 0
-    for webhook_id, mine in by_webhook.items():
-        waiting = connection.execute(
-            select(func.count()).select_from(outbox).where(outbox.c.webhook_id == webhook_id)
-        ).scalar_one()
-        fitting = mine[: max(0, MOST_WAITING - waiting)]
-        dropped += len(mine) - len(fitting)
-        if fitting:
-            connection.execute(_insert(connection, outbox).on_conflict_do_nothing(), list(map(_row, fitting)))
-    return dropped
 
 
 def webhooks_due(metadata: Metadata, now: datetime) -> list[str]:
@@ -132,31 +112,13 @@ def after_message(webhook: Webhook, is_delivered: bool, now: datetime) -> Webhoo
 
 def _move(connection: Connection, chain: str, partition: int, stood: int | None, position: int) -> None:
     if stood is None:
-        move = _insert(connection, told).values(chain=chain, partition=partition, next=position)
+        move = insert_into(connection, told).values(chain=chain, partition=partition, next=position)
         move = move.on_conflict_do_nothing()
     else:
         here = (told.c.chain == chain) & (told.c.partition == partition) & (told.c.next == stood)
         move = told.update().where(here).values(next=position)
     if connection.execute(move.returning(told.c.next)).one_or_none() is None:
         raise Moved(f"partition {partition} does not stand at {stood} any more")
-
-
-def _insert(connection: Connection, table: Any) -> Any:
-    """Both databases know ON CONFLICT, each in a dialect of its own."""
-    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
-
-
-def _row(notice: Notice) -> dict[str, Any]:
-    return {
-        "id": notice.id,
-        "webhook_id": notice.webhook_id,
-        "project_id": notice.project_id,
-        "event": notice.event,
-        "at": notice.at,
-        "data": msgspec.json.encode(notice.data).decode(),
-        "attempts": 0,
-        "due_at": notice.at,
-    }
 
 
 def _waiting(row: Row[Any]) -> Waiting:

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from schemas.kept import Delivery, Webhook
+from schemas.kept import Delivery, Goal, Webhook
 from schemas.notices import Notice, notice_id
 from schemas.projects import Project
-from storage.meta import outbox
+from storage.meta import posting
 from storage.meta.activities import Actor
 from storage.meta.engine import Metadata
 from storage.meta.kept import KeptRepository
@@ -73,7 +73,7 @@ def test_messages_and_positions_go_in_together_and_once(metadata: Metadata, shop
 def test_a_receiver_that_is_too_slow_loses_what_is_beyond(
     metadata: Metadata, shop: Project, hook: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "MOST_WAITING", 3)
+    monkeypatch.setattr(posting, "MOST_WAITING", 3)
     assert tell(metadata, "log", {}, [notice(hook, n, shop) for n in range(2)]) == 0
     assert tell(metadata, "log", {}, [notice(hook, n, shop) for n in range(2, 5)] + [notice("wh_2", 9, shop)]) == 2
     assert due(metadata, hook) == [0, 1, 2]
@@ -164,3 +164,23 @@ def test_one_holder_at_a_time(metadata: Metadata) -> None:
     assert not hold(metadata, "webhooks", "a", NOW + 20 * SECOND, length)
     give_up(metadata, "webhooks", "b")
     assert hold(metadata, "webhooks", "a", NOW + 20 * SECOND, length)
+
+
+def test_changes_are_told_in_the_transaction_that_makes_them(
+    metadata: Metadata, things: KeptRepository, shop: Project, hook: str, account_id: int
+) -> None:
+    other = ensure_project(metadata, account_id, "Other", None, NOW)
+    watcher = Webhook(url="https://hooks.example.org/", events=("activity",))
+    mine = things.create(shop.id, watcher, None, NOW).id
+    things.create(shop.id, replace(watcher, active=False), None, NOW)
+    goal = things.create(shop.id, Goal(name="ä", type="event", event="signup"), Actor(account_id), NOW)
+    things.create(other.id, Goal(name="b", type="event", event="signup"), Actor(account_id), NOW)
+    assert webhooks_due(metadata, NOW) == [mine]
+    [waiting] = messages_due(metadata, mine, NOW, 9)
+    assert waiting.notice.event == "activity"
+    assert waiting.notice.data | {"activityId": "x"} == {
+        "activityId": "x",
+        "type": "goal",
+        "action": "goal.created",
+        "target": {"type": "goal", "id": goal.id, "name": "ä"},
+    }
