@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.dialects.telling import begin
 from api.errors import Problem
 from api.limits.limiter import Standing
 
@@ -83,12 +84,13 @@ class SurfaceApp:
             await send({"type": "http.response.body"})
             return
         cors = self.surface.cors(scope["path"], origin)
+        making = begin()
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 standing: Standing | None = state.get("standing")
                 limits = () if standing is None else standing.headers
-                message["headers"] = [*message.get("headers", ()), *cors, *limits]
+                message["headers"] = [*message.get("headers", ()), *cors, *limits, *making.headers]
             await send(message)
 
         try:

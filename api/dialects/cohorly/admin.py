@@ -13,6 +13,7 @@ from api.dialects.cohorly.access import account_key, project_of
 from api.dialects.cohorly.envelope import bare
 from api.dialects.requests import clamped, json_of, now
 from api.dialects.surface import Failure
+from api.dialects.telling import told
 from api.errors import not_found
 from api.services import Services
 from schemas.filters import equals
@@ -85,7 +86,7 @@ class Admin:
     async def _events(self, request: Request) -> Response:
         project = await self._asked(request)
         limit = clamped(request.query_params.get("limit"), 100, _MOST_ROWS)
-        answered = await self._held.analytics.ask(EventsQuestion(project.id, ALWAYS, limit))
+        answered = told(await self._held.analytics.ask(EventsQuestion(project.id, ALWAYS, limit)))
         return bare(
             [
                 {
@@ -94,22 +95,22 @@ class Admin:
                     "time": parse_instant(item.timestamp),
                     "properties": item.properties,
                 }
-                for item in answered.answer.items
+                for item in answered.items
             ]
         )
 
     async def _names(self, request: Request) -> Response:
         project = await self._asked(request)
-        answered = await self._held.analytics.names(NamesQuestion(Selection(project.id, ALWAYS)))
-        return bare([name.name for name in answered.answer])
+        answered = told(await self._held.analytics.names(NamesQuestion(Selection(project.id, ALWAYS))))
+        return bare([name.name for name in answered])
 
     async def _properties(self, request: Request) -> Response:
         project = await self._asked(request)
         if not (event := request.query_params.get("event")):
             raise Failure(400, "missing event")
         selection = Selection(project.id, ALWAYS, equals("event", event))
-        answered = await self._held.analytics.properties(NamesQuestion(selection))
-        return bare([key.key for key in answered.answer])
+        answered = told(await self._held.analytics.properties(NamesQuestion(selection)))
+        return bare([key.key for key in answered])
 
     async def _users(self, request: Request) -> Response:
         project = await self._asked(request)
@@ -117,19 +118,19 @@ class Admin:
         question = PeopleQuestion(
             project.id, query.get("search", ""), limit=clamped(query.get("limit"), 50, _MOST_ROWS)
         )
-        answered = await self._held.analytics.ask(question)
-        return bare([_profile(person) for person in answered.answer.people])
+        answered = told(await self._held.analytics.ask(question))
+        return bare([_profile(person) for person in answered.people])
 
     async def _user(self, request: Request) -> Response:
         project = await self._asked(request)
-        person = (await self._held.analytics.person(project.id, request.path_params["id"])).answer
+        person = told(await self._held.analytics.person(project.id, request.path_params["id"]))
         if person is None:
             raise not_found()
         return bare(_profile(person))
 
     async def _stats(self, request: Request) -> Response:
         project = await self._asked(request)
-        counts = (await self._held.analytics.project_counts(project.id, _midnight(now()))).answer
+        counts = told(await self._held.analytics.project_counts(project.id, _midnight(now())))
         return bare(
             {
                 "events": counts.events,
@@ -145,7 +146,7 @@ class Admin:
         return await project_of(self._held, key, request.query_params.get("projectId"))
 
     async def _described(self, project: Project) -> dict[str, Any]:
-        counts = (await self._held.analytics.project_counts(project.id, _midnight(now()))).answer
+        counts = told(await self._held.analytics.project_counts(project.id, _midnight(now())))
         return {
             "id": project.id,
             "name": project.name,

@@ -15,6 +15,7 @@ from api.dialects.cohorly.access import account_key, project_of
 from api.dialects.cohorly.envelope import bare
 from api.dialects.requests import json_of, now
 from api.dialects.surface import Failure
+from api.dialects.telling import told
 from api.services import Services
 from schemas.filters import EVERYTHING, AllOf, Filter, both, equals, filter_of
 from schemas.funnels import FunnelQuestion, Step
@@ -58,7 +59,7 @@ class Queries:
             question = SeriesQuestion(
                 replace(selection, filters=wanted), Measure(metric), points, dimension or None, MAX_SERIES, True
             )
-        answer = (await self._held.analytics.ask(question)).answer
+        answer = told(await self._held.analytics.ask(question))
         labels = [point.label for point in points]
         series = [
             {
@@ -81,7 +82,7 @@ class Queries:
                 raise InvalidQuestion("invalid windowDays")
             steps = tuple(Step(name, equals("event", name)) for name in names)
             question = FunnelQuestion(selection, steps, timedelta(days=days))
-        steps_found = (await self._held.analytics.ask(question)).answer.steps
+        steps_found = told(await self._held.analytics.ask(question)).steps
         first = steps_found[0].count
         counts = [first, *(step.count for step in steps_found)]
         return bare(
@@ -102,7 +103,7 @@ class Queries:
             unit = parse_unit(_text(body, "unit") or None)
             points = tuple(buckets(selection.span, unit, _UTC))
             question = RetentionQuestion(selection, points, _named(body, "bornEvent"), _named(body, "returnEvent"))
-        cohorts = (await self._held.analytics.ask(question)).answer.cohorts
+        cohorts = told(await self._held.analytics.ask(question)).cohorts
         return bare([{"cohort": cohort.date, "size": cohort.size, "values": cohort.values} for cohort in cohorts])
 
     async def _read(self, request: Request) -> tuple[Selection, Mapping[str, Any]]:

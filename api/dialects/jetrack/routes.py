@@ -17,6 +17,7 @@ from api.dialects.jetrack.envelope import enveloped, error_body
 from api.dialects.jetrack.parameters import read_range
 from api.dialects.requests import clamped, either_header, now
 from api.dialects.surface import Surface
+from api.dialects.telling import in_zone, told
 from api.errors import forbidden, not_found
 from api.limits.limiter import Quota, subject_of
 from api.services import Services
@@ -109,8 +110,8 @@ class _Routes:
         projects = await blocking(list_projects, self._held.database, key.account_id)
         used = 0
         for project in projects:
-            answered = await self._held.analytics.ask(OverviewQuestion(Selection(project.id, month)))
-            used += answered.answer.total.pageviews
+            answered = told(await self._held.analytics.ask(OverviewQuestion(Selection(project.id, month))))
+            used += answered.total.pageviews
         return enveloped(
             {
                 "currentPeriod": {
@@ -135,7 +136,7 @@ class _Routes:
 
     async def _main(self, request: Request, key: Key) -> Response:
         _, selection = await self._selected(request, key)
-        total = (await self._held.analytics.ask(OverviewQuestion(selection))).answer.total
+        total = told(await self._held.analytics.ask(OverviewQuestion(selection))).total
         return enveloped(
             {
                 "uniqueVisitors": total.visitors,
@@ -148,7 +149,7 @@ class _Routes:
     async def _timeseries(self, request: Request, key: Key) -> Response:
         project, selection = await self._selected(request, key)
         days = tuple(buckets(selection.span, Interval.DAY, ZoneInfo(project.timezone)))
-        series = (await self._held.analytics.ask(OverviewQuestion(selection, days))).answer.series
+        series = told(await self._held.analytics.ask(OverviewQuestion(selection, days))).series
         return enveloped(
             [
                 {
@@ -165,7 +166,7 @@ class _Routes:
         if (dimension := _LISTS.get(request.path_params["list"])) is None:
             raise not_found()
         limit = clamped(request.query_params.get("limit"), 100, _MOST_ROWS)
-        rows = (await self._held.analytics.ask(BreakdownQuestion(selection, dimension, limit=limit))).answer.rows
+        rows = told(await self._held.analytics.ask(BreakdownQuestion(selection, dimension, limit=limit))).rows
         return enveloped(
             [
                 {
@@ -191,6 +192,7 @@ class _Routes:
             project.id,
         ):
             raise forbidden()
+        in_zone(project.timezone)
         return project
 
     async def _selected(self, request: Request, key: Key) -> tuple[Project, Selection]:

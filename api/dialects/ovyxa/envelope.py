@@ -61,10 +61,10 @@ def bare(body: Mapping[str, Any], status: int = 200) -> Response:
     return Response(msgspec.json.encode(body), status, media_type="application/json")
 
 
-def statistics(data: Mapping[str, Any], bots: int, headers: Mapping[str, str]) -> Response:
+def statistics(data: Mapping[str, Any], bots: int) -> Response:
     """Statistics; nothing is ever sampled."""
     body = {"data": data, "meta": {"sampled": False, "filtered_bot_traffic": bots}}
-    return Response(msgspec.json.encode(body), media_type="application/json", headers=dict(headers))
+    return Response(msgspec.json.encode(body), media_type="application/json")
 
 
 def metrics_of(figures: Figures) -> dict[str, float]:

@@ -12,11 +12,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.auth.acting import blocking
-from api.dependencies import made
 from api.dialects.ovyxa.access import authenticated, site_of
 from api.dialects.ovyxa.envelope import invalid, metrics_of, missing, statistics
 from api.dialects.ovyxa.parameters import Period, demand_required, read_period
 from api.dialects.requests import clamped
+from api.dialects.telling import in_zone, told
 from api.services import Services
 from schemas.figures import (
     BreakdownQuestion,
@@ -69,8 +69,8 @@ class Statistics:
 
     async def _overview(self, request: Request) -> Response:
         project, period, filters = await self._read(request)
-        data, bots, headers = await self._data(project, period, filters)
-        return statistics(data, bots, headers)
+        data, bots = await self._data(project, period, filters)
+        return statistics(data, bots)
 
     def _breakdown(self, dimension: str, name: str) -> _Handler:
         async def handle(request: Request) -> Response:
@@ -79,10 +79,10 @@ class Statistics:
             page = clamped(request.query_params.get("page"), 1, _MOST_PAGES)
             selection = Selection(project.id, period.span, filters)
             question = BreakdownQuestion(selection, dimension, limit=limit, offset=(page - 1) * limit)
-            answered = await self._held.analytics.ask(question)
-            data, bots, headers = await self._data(project, period, filters)
-            results = [_result(row, name) for row in answered.answer.rows]
-            return statistics({**data, "results": results}, bots, headers)
+            answered = told(await self._held.analytics.ask(question))
+            data, bots = await self._data(project, period, filters)
+            results = [_result(row, name) for row in answered.rows]
+            return statistics({**data, "results": results}, bots)
 
         return handle
 
@@ -103,7 +103,7 @@ class Statistics:
                 for minute in figures.per_minute[-_MINUTES:]
             ],
         }
-        return statistics(data, 0, {})
+        return statistics(data, 0)
 
     async def _read(self, request: Request) -> tuple[Project, Period, Filter]:
         key = await authenticated(self._held, request)
@@ -112,11 +112,9 @@ class Statistics:
         # The site's zone is needed to read the dates, and bad parameters are told before a foreign site is.
         read_period(query, "UTC")
         project = await site_of(self._held, key, query["site_id"])
-        return (
-            project,
-            read_period(query, project.timezone),
-            await self._segment(project, query.get("segment")),
-        )
+        period = read_period(query, project.timezone)
+        in_zone(period.timezone)
+        return project, period, await self._segment(project, query.get("segment"))
 
     async def _segment(self, project: Project, segment: str | None) -> Filter:
         if not segment:
@@ -126,12 +124,9 @@ class Statistics:
             raise invalid("segment")
         return found
 
-    async def _data(
-        self, project: Project, period: Period, filters: Filter
-    ) -> tuple[dict[str, Any], int, dict[str, str]]:
+    async def _data(self, project: Project, period: Period, filters: Filter) -> tuple[dict[str, Any], int]:
         selection = Selection(project.id, period.span, filters)
-        answered = await self._held.analytics.ask(OverviewQuestion(selection, period.buckets))
-        answer = answered.answer
+        answer = told(await self._held.analytics.ask(OverviewQuestion(selection, period.buckets)))
         data: dict[str, Any] = {
             "metrics": metrics_of(answer.total),
             "timeseries": [
@@ -146,16 +141,12 @@ class Statistics:
         }
         if period.is_compared:
             data["comparison"] = await self._comparison(selection, period, data["metrics"])
-        return (
-            data,
-            answer.bots,
-            made(str(answer.accuracy), period.timezone, answered.watermark),
-        )
+        return data, answer.bots
 
     async def _comparison(self, selection: Selection, period: Period, metrics: dict[str, float]) -> dict[str, Any]:
         since, until, span = period.before
-        answered = await self._held.analytics.ask(OverviewQuestion(replace(selection, span=span)))
-        before = metrics_of(answered.answer.total)
+        answered = told(await self._held.analytics.ask(OverviewQuestion(replace(selection, span=span))))
+        before = metrics_of(answered.total)
         return {
             "date_from": since.isoformat(),
             "date_to": until.isoformat(),

@@ -10,6 +10,7 @@ from api.auth.acting import actor, blocking
 from api.auth.keys import authenticate
 from api.dialects.requests import bearer, json_of
 from api.dialects.surface import Failure
+from api.dialects.telling import in_zone
 from api.dialects.zta.envelope import bad, unknown
 from api.errors import Problem, malformed
 from api.limits.limiter import Quota
@@ -71,6 +72,7 @@ class Access:
             raise Failure(403, f"This API key cannot access {project.site_id}")
         if held is None or not held.includes(role):
             raise Failure(403, "Access denied")
+        in_zone(project.timezone)
         return project
 
     async def read(self, request: Request, role: Role = Role.VIEWER) -> tuple[Key, Project]:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.dialects.requests import clamped, now
+from api.dialects.telling import told
 from api.dialects.zta.access import Access
 from api.dialects.zta.envelope import bad, plain
 from api.dialects.zta.parameters import Period, instant, read_period
@@ -86,8 +87,10 @@ class Export:
         return _json(project, period, kind, [dict(zip(names, row, strict=True)) for row in found])
 
     async def _summary(self, project: Project, period: Period) -> list[dict[str, Any]]:
-        answered = await self._held.analytics.ask(OverviewQuestion(Selection(project.id, period.span), period.days))
-        days = zip(period.days, answered.answer.series, strict=True)
+        answered = told(
+            await self._held.analytics.ask(OverviewQuestion(Selection(project.id, period.span), period.days))
+        )
+        days = zip(period.days, answered.series, strict=True)
         return [_day(day.label, figures) for day, figures in reversed(list(days))]
 
     async def _table(
@@ -101,7 +104,7 @@ class Export:
     ) -> list[list[Any]]:
         selection = Selection(project.id, period.span, equals("isPageview", pageviews))
         question = TableQuestion(selection, tuple(field for _, _, field in columns), limit)
-        rows = (await self._held.analytics.ask(question)).answer.rows
+        rows = told(await self._held.analytics.ask(question)).rows
         if pageviews:
             return [[format_millis(row[0]), *row[1:]] for row in rows]
         return [[format_millis(row[0]), "event", *row[2:]] for row in rows]

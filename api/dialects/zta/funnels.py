@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.dialects.requests import now
+from api.dialects.telling import told
 from api.dialects.zta.access import Access
 from api.dialects.zta.envelope import bad, named
 from api.dialects.zta.parameters import instant, named_period, read_period
@@ -118,7 +119,7 @@ class Funnels:
         self, project: Project, funnel: Funnel, selection: Selection, days: tuple[Bucket, ...] = ()
     ) -> FunnelAnswer:
         goals = await goals_by_id(self._goals, project)
-        return (await self._held.analytics.ask(funnel_question(funnel, goals, selection, days))).answer
+        return told(await self._held.analytics.ask(funnel_question(funnel, goals, selection, days)))
 
 
 def progress(steps: tuple[FunnelStep, ...]) -> list[dict[str, Any]]:

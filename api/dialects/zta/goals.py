@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.dialects.requests import now
+from api.dialects.telling import told
 from api.dialects.zta.access import Access
 from api.dialects.zta.envelope import bad, named
 from api.dialects.zta.parameters import instant, named_period, read_period
@@ -69,7 +70,7 @@ class Goals:
         period = read_period(request.query_params, project.timezone, now(), "30d", _PERIODS)
         days = period.days
         question = goal_question(goal.body, Selection(project.id, period.span), days)
-        answer = (await self._held.analytics.ask(question)).answer
+        answer = told(await self._held.analytics.ask(question))
         completions = answer.total.completions
         return named(
             {
@@ -88,7 +89,7 @@ class Goals:
         )
 
     async def _answer(self, goal: Goal, selection: Selection) -> GoalAnswer:
-        return (await self._held.analytics.ask(goal_question(goal, selection))).answer
+        return told(await self._held.analytics.ask(goal_question(goal, selection)))
 
 
 def described(goal: Kept[Goal]) -> dict[str, Any]:

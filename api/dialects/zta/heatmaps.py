@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from api.dialects.requests import clamped, now
 from api.dialects.surface import Failure
+from api.dialects.telling import told
 from api.dialects.zta.access import Access
 from api.dialects.zta.envelope import bad, named
 from api.dialects.zta.parameters import Period, read_period
@@ -86,7 +87,7 @@ class Heatmaps:
         period = read_period(query, project.timezone, now())
         selection = Selection(project.id, period.span)
         question = HeatmapQuestion(selection, query["path"], action, query.get("device") or None)
-        answer = (await self._held.analytics.ask(question)).answer
+        answer = told(await self._held.analytics.ask(question))
         if not answer.total:
             raise Failure(404, _NO_DATA)
         return answer, period

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from api.auth.acting import blocking
 from api.dialects.requests import now
 from api.dialects.surface import Failure
+from api.dialects.telling import told
 from api.dialects.zta.access import Access
 from api.dialects.zta.envelope import bad, named
 from api.dialects.zta.parameters import named_period
@@ -48,7 +49,7 @@ class Public:
         if period.name not in share.body.periods:
             raise Failure(403, "Period not allowed for this share")
         selection = Selection(project.id, period.span)
-        answer = (await self._held.analytics.ask(OverviewQuestion(selection, period.days))).answer
+        answer = told(await self._held.analytics.ask(OverviewQuestion(selection, period.days)))
         lists = {
             name: await self._rows(selection, dimension)
             for name, dimension in (
@@ -86,4 +87,4 @@ class Public:
         return named(body, headers=_FRESH)
 
     async def _rows(self, selection: Selection, dimension: str) -> tuple[BreakdownRow, ...]:
-        return (await self._held.analytics.ask(BreakdownQuestion(selection, dimension, limit=_TOP))).answer.rows
+        return told(await self._held.analytics.ask(BreakdownQuestion(selection, dimension, limit=_TOP))).rows

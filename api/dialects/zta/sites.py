@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from api.auth.acting import blocking
 from api.dialects.surface import Failure
+from api.dialects.telling import told
 from api.dialects.zta.access import Access
 from api.dialects.zta.envelope import bad, deleted, named, unknown
 from api.dialects.zta.parameters import instant
@@ -182,7 +183,7 @@ class Sites:
         project = await self._access.site(key, request.path_params["id"])
         owner = await blocking(account, self._held.database, project.account_id)
         members = await blocking(list_members, self._held.database, project.account_id, project.id)
-        total = (await self._held.analytics.ask(OverviewQuestion(Selection(project.id, ALWAYS)))).answer.total
+        total = told(await self._held.analytics.ask(OverviewQuestion(Selection(project.id, ALWAYS)))).total
         counts = {
             name: await blocking(self._held.things.count, kind, project.id)
             for name, kind in (("goals", Goal), ("funnels", Funnel), ("alerts", Alert))
@@ -224,8 +225,8 @@ class Sites:
 
     async def _brief(self, project: Project) -> dict[str, Any]:
         views = Selection(project.id, ALWAYS, equals("isPageview", True))
-        total = (await self._held.analytics.ask(OverviewQuestion(Selection(project.id, ALWAYS)))).answer.total
-        last = (await self._held.analytics.ask(TableQuestion(views, ("timestamp",), 1))).answer.rows
+        total = told(await self._held.analytics.ask(OverviewQuestion(Selection(project.id, ALWAYS)))).total
+        last = told(await self._held.analytics.ask(TableQuestion(views, ("timestamp",), 1))).rows
         return {
             "pageviews": total.pageviews,
             "visitors": total.visitors,

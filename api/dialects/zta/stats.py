@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.dialects.requests import now
+from api.dialects.telling import told
 from api.dialects.zta.access import Access
 from api.dialects.zta.envelope import named
 from api.dialects.zta.parameters import instant, read_period
@@ -46,13 +47,13 @@ class Stats:
         _, project = await self._access.read(request)
         period = read_period(request.query_params, project.timezone, now())
         selection = Selection(project.id, period.span)
-        answered = await self._held.analytics.ask(OverviewQuestion(selection, period.days))
+        answered = told(await self._held.analytics.ask(OverviewQuestion(selection, period.days)))
         return named(
             {
-                "summary": summary(answered.answer.total),
+                "summary": summary(answered.total),
                 "timeseries": [
                     {"date": day.label, "pageviews": figures.pageviews, "uniqueVisitors": figures.visitors}
-                    for day, figures in zip(period.days, answered.answer.series, strict=True)
+                    for day, figures in zip(period.days, answered.series, strict=True)
                 ],
                 "topPages": [
                     {"path": row.value, "pageviews": row.pageviews, "uniqueVisitors": row.visitors}
@@ -77,17 +78,19 @@ class Stats:
 
     async def _rows(self, selection: Selection, dimension: str, sort: str = "visitors") -> tuple[BreakdownRow, ...]:
         question = BreakdownQuestion(selection, dimension, sort, _TOP)
-        return (await self._held.analytics.ask(question)).answer.rows
+        return told(await self._held.analytics.ask(question)).rows
 
     async def _realtime(self, request: Request) -> Response:
         _, project = await self._access.read(request)
         at = now()
         figures = self._held.live.figures(project.id, time.time_ns() // 1_000_000, _MINUTES)
-        recent = await self._held.analytics.ask(
-            TableQuestion(
-                Selection(project.id, TimeRange(at - timedelta(hours=1), at), equals("isPageview", True)),
-                ("path", "timestamp", "country"),
-                _TOP,
+        recent = told(
+            await self._held.analytics.ask(
+                TableQuestion(
+                    Selection(project.id, TimeRange(at - timedelta(hours=1), at), equals("isPageview", True)),
+                    ("path", "timestamp", "country"),
+                    _TOP,
+                )
             )
         )
         zone = ZoneInfo(project.timezone)
@@ -97,7 +100,7 @@ class Stats:
             "pageBreakdown": {page.name: page.count for page in figures.top_paths},
             "recentPageviews": [
                 {"page": path, "timestamp": format_millis(seen), "country": country}
-                for path, seen, country in recent.answer.rows
+                for path, seen, country in recent.rows
             ],
             "visitorsPerMinute": [
                 {"minute": _clock(minute.minute, zone), "visitors": minute.users}

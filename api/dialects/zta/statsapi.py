@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.dialects.requests import clamped, now
+from api.dialects.telling import told
 from api.dialects.zta.access import Access
 from api.dialects.zta.envelope import bad, named
 from api.dialects.zta.parameters import Period
@@ -60,12 +61,10 @@ class StatsApi:
         asked: dict[str, Any] = {"site_id": project.site_id, "period": name, "metrics": metrics}
         if prop:
             limit = clamped(query.get("limit"), 100, _MOST_ROWS)
-            found = (
-                await self._held.analytics.ask(BreakdownQuestion(selection, _PROPERTIES[prop], limit=limit))
-            ).answer
+            found = told(await self._held.analytics.ask(BreakdownQuestion(selection, _PROPERTIES[prop], limit=limit)))
             results = [{prop: row.value} | _picked(_of_row(row), metrics) for row in found.rows]
             return named({"results": results, "query": asked | {"property": prop}})
-        answer = (await self._held.analytics.ask(OverviewQuestion(selection, period.days))).answer
+        answer = told(await self._held.analytics.ask(OverviewQuestion(selection, period.days)))
         days = zip(period.days, answer.series, strict=True)
         results = [{"date": day.label} | _picked(_of_figures(figures), metrics) for day, figures in days]
         return named({"results": results, "query": asked})

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from api.auth.acting import blocking
 from api.dialects.surface import Failure
+from api.dialects.telling import in_zone
 from api.dialects.zta.access import Access
 from api.dialects.zta.envelope import bad, deleted, unknown
 from schemas.keeping import InvalidKept, UnknownReference, body_of
@@ -48,6 +49,7 @@ class Things(Generic[T]):
                     continue
                 if not held.includes(role):
                     raise Failure(403, "Access denied")
+                in_zone(project.timezone)
                 return project, found
         raise unknown(self._name)
 

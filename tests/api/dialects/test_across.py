@@ -157,3 +157,18 @@ def test_a_last_day_is_whole(world: World) -> None:
     params = {"from": TODAY.isoformat(), "to": tomorrow}
     series = _get(world, "jetrack", f"/api/v1/websites/{website}/stats/timeseries", **params)["data"]
     assert [point["date"] for point in series] == [TODAY.isoformat(), tomorrow]
+
+
+def test_every_surface_says_how_its_numbers_were_made(world: World) -> None:
+    site, day = world.project.site_id, TODAY.isoformat()
+    for dialect, path in (
+        ("jcht", "/api/v1/overview"),
+        ("jetrack", f"/api/v1/websites/{world.project.website_id}/stats/main"),
+        ("zta", f"/api/stats?siteId={site}"),
+        ("cohorly", "/compat/cohorly/api/stats"),
+        ("ovyxa", f"/api/v1/stats/overview?site_id={site}&date_from={day}&date_to={day}&timezone=Europe/Berlin"),
+    ):
+        answer = world.client.get(path, headers={"Authorization": f"Bearer {world.secret(dialect)}"})
+        assert answer.headers["streamgauge-accuracy"] == "exact" or "sketch" in answer.headers["streamgauge-accuracy"]
+        assert answer.headers["streamgauge-timezone"] == ("Europe/Berlin" if dialect == "ovyxa" else "UTC")
+        assert "streamgauge-watermark" in answer.headers

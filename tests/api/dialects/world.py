@@ -12,14 +12,15 @@ import httpx
 from api.app import assemble
 from api.services import Services
 from api.settings import ApiSettings
-from processors.decode import DecodePolicy, LogRecord, decode_record
+from processors.decode import LogRecord
 from schemas.projects import Project
 from schemas.rows import Row
 from storage.meta.engine import open_metadata
 from storage.meta.initialisation import Initialised, initialise
 from tests.api.serving import run_app
-from tests.factories import CHAIN, LakeWriter
+from tests.factories import LakeWriter
 from tests.fakes import FakeProducer
+from tests.processors.records import items_of
 
 EMAIL = "ann@example.org"
 PASSWORD = "correct horse battery"
@@ -53,7 +54,6 @@ class World:
 
     def flow(self) -> list[Row]:
         """What was accepted since the last call becomes rows of the lake, as the workers make them."""
-        policy = DecodePolicy(CHAIN, frozenset(range(1, 1000)))
         fresh: list[Row] = []
         records, self._producer.records = self._producer.records, []
         for record in records:
@@ -61,7 +61,7 @@ class World:
             self._next[record.partition] = offset + 1
             headers = {name: value for name, value in record.headers.items() if isinstance(value, bytes)}
             at = int(datetime.now(UTC).timestamp() * 1000)
-            for item in decode_record(LogRecord(record.partition, offset, at, record.value, headers), policy):
+            for item in items_of(LogRecord(record.partition, offset, at, record.value, headers)):
                 assert isinstance(item, Row), item
                 if (item.project_id, item.event_id) not in self._ids:
                     self._ids.add((item.project_id, item.event_id))
