@@ -9,7 +9,7 @@ from schemas.conversions import reached
 from schemas.filters import Filter, equals
 from schemas.instants import format_instant, from_millis
 from schemas.kept import Goal, Webhook, WebhookFormat
-from schemas.notices import Notice, notice_id
+from schemas.notices import Notice, goal_data, notice_id
 from storage.meta.kept import Kept
 from storage.query.matching import Match, Pattern
 
@@ -82,23 +82,22 @@ def _received(match: Match) -> datetime:
 
 def _data(watch: Watch, match: Match) -> dict[str, Any]:
     goal = watch.goal
-    if watch.form == "ovyxa":
-        return {
-            "goal_name": "" if goal is None else goal.body.name,
-            "visitor_count": 1,
-            "url": match.url or match.path,
-            "source": match.source or "Direct",
-            "country": match.country,
-        }
-    data = _of_goal(goal, match) if goal is not None else _of_event(watch, match)
+    if goal is None:
+        data = _of_event(watch, match)
+    else:
+        data = goal_data(
+            watch.form,
+            goal.id,
+            goal.body,
+            path=match.path,
+            value=match.value,
+            url=match.url,
+            source=match.source,
+            country=match.country,
+        )
     if watch.form == "native":
         data |= {"eventId": match.event_id, "occurredAt": format_instant(match.timestamp)}
     return data
-
-
-def _of_goal(goal: Kept[Goal], match: Match) -> dict[str, Any]:
-    value = goal.body.value if match.value is None else match.value
-    return {"goalId": goal.id, "goalName": goal.body.name, "path": match.path, "value": value}
 
 
 def _of_event(watch: Watch, match: Match) -> dict[str, Any]:

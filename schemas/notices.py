@@ -5,6 +5,8 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
+from schemas.kept import Goal, WebhookFormat
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:
@@ -22,3 +24,26 @@ def notice_id(*parts: str | int) -> str:
     """An id made of what happened and whom it is told."""
     text = "\0".join(map(str, parts))
     return f"msg_{blake2b(text.encode(), digest_size=16).hexdigest()}"
+
+
+def goal_data(
+    form: WebhookFormat,
+    goal_id: str,
+    goal: Goal,
+    *,
+    path: str | None,
+    value: float | None = None,
+    url: str | None = None,
+    source: str | None = None,
+    country: str | None = None,
+) -> dict[str, Any]:
+    """What is told of a goal that was reached; an event's own value goes before the goal's."""
+    if form == "ovyxa":
+        return {
+            "goal_name": goal.name,
+            "visitor_count": 1,
+            "url": url or path,
+            "source": source or "Direct",
+            "country": country,
+        }
+    return {"goalId": goal_id, "goalName": goal.name, "path": path, "value": goal.value if value is None else value}

@@ -1,4 +1,4 @@
-"""Looks at all alerts once a minute, in one process of all, and tells whom they name."""
+"""What is done once a minute, in one process of all: sessions that ended are told, and alerts looked at."""
 
 import asyncio
 import logging
@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from api.alerts.closing import Closing
 from api.alerts.deciding import Windows, decide, is_silent, windows_of
 from api.alerts.measuring import Meter, Stale
 from api.errors import Problem
@@ -41,12 +42,14 @@ class Evaluator:
         things: KeptRepository,
         meter: Meter,
         mailer: Mailer,
+        closing: Closing,
         clock: Callable[[], datetime] = _now,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._things = things
         self._meter = meter
         self._mailer = mailer
+        self._closing = closing
         self._clock = clock
         self._sleep = sleep
         self._holder = new_id("holder")
@@ -69,6 +72,7 @@ class Evaluator:
         now = self._clock()
         if not await asyncio.to_thread(hold, self._things.metadata, LEASE, self._holder, now, _LEASE_LENGTH):
             return
+        await self._closing.step(now)
         for alert in await asyncio.to_thread(self._things.everywhere, Alert):
             if alert.body.enabled and not is_silent(alert.body, now):
                 await self._look(alert, now)

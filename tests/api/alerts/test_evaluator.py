@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from api.alerts.closing import Closing
 from api.alerts.evaluator import Evaluator
 from api.alerts.measuring import Meter
 from api.app import assemble
@@ -72,7 +73,9 @@ class Watch:
         self.evaluator = self.another()
 
     def another(self) -> Evaluator:
-        return Evaluator(self.things, Meter(self.things, self.services.analytics), self.post, lambda: self.now)
+        analytics = self.services.analytics
+        closing = Closing(self.things, analytics)
+        return Evaluator(self.things, Meter(self.things, analytics), self.post, closing, lambda: self.now)
 
     def keep(self, body: Body, *, is_others: bool = False) -> Kept[Any]:
         project = (self.blog if is_others else self.shop).project.id
@@ -250,6 +253,37 @@ def test_a_lake_that_is_behind_sets_nothing_off(watch: Watch, monkeypatch: pytes
     assert len(watch.history(alert)) == 1
 
 
+def test_sessions_that_are_over_are_told_once(watch: Watch) -> None:
+    hook = watch.keep(Webhook(url="https://hooks.example.org/", events=("session_end", "goal")))
+    watch.keep(Webhook(url="https://hooks.example.org/", events=("session_end",), active=False))
+    other = watch.keep(Webhook(url="https://hooks.example.org/", events=("session_end",)), is_others=True)
+    late = watch.things.create(
+        hook.project_id, Webhook(url="https://hooks.example.org/", events=("session_end",)), None, NOW - 2 * MINUTE
+    )
+    goal = watch.keep(Goal(name="Long", type="duration", duration_seconds=240, value=3))
+    watch.keep(Goal(name="Longer", type="duration", duration_seconds=1000))
+    watch.pages(1, NOW - 40 * MINUTE)
+    watch.pages(1, NOW - 36 * MINUTE)
+    watch.pages(2, NOW - MINUTE)  # u0 again after half an hour, and u1
+    watch.pages(1, NOW - 2 * HOUR, is_others=True)
+    watch.look()
+    watch.look()
+    told = [(one.notice.webhook_id, one.notice.event) for one in watch.waiting()]
+    assert sorted(told) == sorted([(hook.id, "session_end"), (hook.id, "goal"), (other.id, "session_end")])
+    mine = {one.notice.event: one.notice for one in watch.waiting() if one.notice.webhook_id == hook.id}
+    assert mine["goal"].data == {"goalId": goal.id, "goalName": "Long", "path": None, "value": 3}
+    session = mine["session_end"].data
+    assert (session["endedAt"], session["durationSeconds"], session["pageviews"]) == ("2026-02-10T08:54:00Z", 240, 2)
+    assert "u0" not in str(session)
+    watch.now += 30 * MINUTE
+    watch.look()
+    assert len(watch.waiting()) == 3
+    watch.now += MINUTE
+    watch.look()
+    ends = [one.notice.webhook_id for one in watch.waiting() if one.notice.event == "session_end"]
+    assert (ends.count(hook.id), ends.count(late.id), ends.count(other.id)) == (3, 2, 1)
+
+
 def test_on_the_minute_and_whatever_fails_the_next_one_is_looked_at(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,7 +302,8 @@ def test_on_the_minute_and_whatever_fails_the_next_one_is_looked_at(
 
     monkeypatch.setattr(Evaluator, "step", step)
     meter = Meter(watch.things, watch.services.analytics)
-    evaluator = Evaluator(watch.things, meter, watch.post, lambda: watch.now, sleep)
+    closing = Closing(watch.things, watch.services.analytics)
+    evaluator = Evaluator(watch.things, meter, watch.post, closing, lambda: watch.now, sleep)
     with pytest.raises(asyncio.CancelledError):
         watch.runner.run(evaluator.run())
     assert (slept, len(looked)) == ([18, 18, 18], 2)
