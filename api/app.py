@@ -19,6 +19,7 @@ from api import openapi
 from api.alerts.closing import Closing
 from api.alerts.evaluator import Evaluator
 from api.alerts.measuring import Meter
+from api.alerts.spikes import Spikes
 from api.analytics.opening import open_analytics
 from api.auth.keys import KeyResolver, ProjectFinder
 from api.checking import check_every_minute
@@ -289,8 +290,8 @@ def _background(held: Services) -> list[Coroutine[None, None, None]]:
         work.append(erase_for_ever(held.kept, eraser(settings)))
     if held.kept is not None:
         work.append(Dispatcher(held.kept, held.courier).run())
-        closing = Closing(held.kept, held.analytics)
-        work.append(Evaluator(held.kept, Meter(held.kept, held.analytics), held.mailer, closing).run())
+        tellers = (Closing(held.kept, held.analytics), Spikes(held.kept, held.analytics))
+        work.append(Evaluator(held.kept, Meter(held.kept, held.analytics), held.mailer, tellers).run())
     if isinstance(held.keys, KeyCache):
         work.append(every(_STORE_USES_SECONDS, held.keys.store_uses))
     if settings.min_free_bytes and is_embedded(settings.directory.broker_file, settings.kafka_bootstrap_servers):

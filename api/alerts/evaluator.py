@@ -1,14 +1,15 @@
-"""What is done once a minute, in one process of all: sessions that ended are told, and alerts looked at."""
+"""Once a minute, in one process of all: what time brings about is told to webhooks, and alerts are looked at."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from api.alerts.closing import Closing
 from api.alerts.deciding import Windows, decide, is_silent, windows_of
 from api.alerts.measuring import Meter, Stale
+from api.alerts.spikes import Spikes
 from api.errors import Problem
 from api.mail import Mailer
 from schemas.kept import Alert, Trigger
@@ -42,14 +43,14 @@ class Evaluator:
         things: KeptRepository,
         meter: Meter,
         mailer: Mailer,
-        closing: Closing,
+        tellers: Sequence[Closing | Spikes],
         clock: Callable[[], datetime] = _now,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._things = things
         self._meter = meter
         self._mailer = mailer
-        self._closing = closing
+        self._tellers = tellers
         self._clock = clock
         self._sleep = sleep
         self._holder = new_id("holder")
@@ -72,7 +73,8 @@ class Evaluator:
         now = self._clock()
         if not await asyncio.to_thread(hold, self._things.metadata, LEASE, self._holder, now, _LEASE_LENGTH):
             return
-        await self._closing.step(now)
+        for teller in self._tellers:
+            await teller.step(now)
         for alert in await asyncio.to_thread(self._things.everywhere, Alert):
             if alert.body.enabled and not is_silent(alert.body, now):
                 await self._look(alert, now)

@@ -12,6 +12,7 @@ import pytest
 from api.alerts.closing import Closing
 from api.alerts.evaluator import Evaluator
 from api.alerts.measuring import Meter
+from api.alerts.spikes import Spikes, is_spike
 from api.app import assemble
 from api.mail import Mailer
 from api.settings import ApiSettings
@@ -74,8 +75,8 @@ class Watch:
 
     def another(self) -> Evaluator:
         analytics = self.services.analytics
-        closing = Closing(self.things, analytics)
-        return Evaluator(self.things, Meter(self.things, analytics), self.post, closing, lambda: self.now)
+        tellers = (Closing(self.things, analytics), Spikes(self.things, analytics))
+        return Evaluator(self.things, Meter(self.things, analytics), self.post, tellers, lambda: self.now)
 
     def keep(self, body: Body, *, is_others: bool = False) -> Kept[Any]:
         project = (self.blog if is_others else self.shop).project.id
@@ -284,6 +285,34 @@ def test_sessions_that_are_over_are_told_once(watch: Watch) -> None:
     assert (ends.count(hook.id), ends.count(late.id), ends.count(other.id)) == (3, 2, 1)
 
 
+def test_a_spike_is_told_once_an_hour(watch: Watch) -> None:
+    hook = watch.keep(Webhook(url="https://hooks.example.org/", events=("realtime.spike",), format="ovyxa"))
+    for window in range(1, 13):
+        watch.pages(4, NOW - 5 * MINUTE * window - MINUTE)
+    watch.pages(11, NOW - 2 * MINUTE)
+    watch.look()
+    assert watch.waiting() == []
+    watch.pages(12, NOW - MINUTE)
+    for minute in range(4):
+        watch.now = NOW + minute * MINUTE
+        watch.look()
+    [waiting] = watch.waiting()
+    assert (waiting.notice.webhook_id, waiting.notice.event) == (hook.id, "realtime.spike")
+    assert waiting.notice.data["visitor_count"] == 12
+    watch.now = NOW + HOUR
+    watch.pages(12, watch.now - MINUTE)
+    watch.look()
+    assert len(watch.waiting()) == 2
+
+
+@pytest.mark.parametrize(
+    ("visitors", "before", "expected"),
+    [(9, [0] * 12, False), (10, [0] * 12, True), (29, [10] * 12, False), (30, [10] * 12, True)],
+)
+def test_what_is_a_spike(visitors: int, before: list[int], expected: bool) -> None:
+    assert is_spike(visitors, before) is expected
+
+
 def test_on_the_minute_and_whatever_fails_the_next_one_is_looked_at(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,8 +331,7 @@ def test_on_the_minute_and_whatever_fails_the_next_one_is_looked_at(
 
     monkeypatch.setattr(Evaluator, "step", step)
     meter = Meter(watch.things, watch.services.analytics)
-    closing = Closing(watch.things, watch.services.analytics)
-    evaluator = Evaluator(watch.things, meter, watch.post, closing, lambda: watch.now, sleep)
+    evaluator = Evaluator(watch.things, meter, watch.post, (), lambda: watch.now, sleep)
     with pytest.raises(asyncio.CancelledError):
         watch.runner.run(evaluator.run())
     assert (slept, len(looked)) == ([18, 18, 18], 2)
