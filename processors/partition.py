@@ -64,17 +64,17 @@ class PartitionState:
     poison: Poison = field(default_factory=dict)
     erased: Erased = field(default_factory=Erased)
 
-    def verdict(self, generation: int, current_generation: int, offset: int) -> Verdict:
-        """Whether a record of `generation` at `offset` is taken; then the one after it is the next."""
+    def verdict(self, generation: int, current_generation: int, offset: int, ahead: int = 0) -> Verdict:
+        """Whether a record of `generation` at `offset` is taken; `ahead` records are, and wait to be accepted."""
         if self.is_closed or generation != current_generation or generation != self.generation:
             return Verdict.DROP
-        if offset != self.next:
-            return Verdict.DROP if offset < self.next else Verdict.HOLE
-        self.next = offset + 1
-        return Verdict.TAKE
+        expected = self.next + ahead
+        if offset < expected:
+            return Verdict.DROP
+        return Verdict.TAKE if offset == expected else Verdict.HOLE
 
     def accept(self, records: Sequence[LogRecord], policy: DecodePolicy) -> Accepted:
-        """Take records apart that had the verdict TAKE, in their order."""
+        """Take records apart that had the verdict TAKE, in their order, and move on: a hang here stands still."""
         found = Decoded()
         lines: list[int] = []
         rejects: list[int] = []
@@ -88,6 +88,7 @@ class PartitionState:
             lines.append(found.count - before)
             rejects.append(len(found.rejects) - refused)
         dropped = self._drop(found)
+        self.next += len(records)
         counts = []
         for record, all_lines, refused in zip(records, lines, rejects, strict=True):
             lost = Counter(dropped.get(record.offset, ()))

@@ -222,7 +222,8 @@ class Worker:
             owned = self.owned.get(record.partition)
             if owned is None:
                 continue
-            match owned.state.verdict(item.generation, self.consumer.generation(), record.offset):
+            ahead = len(taken.get(record.partition, ()))
+            match owned.state.verdict(item.generation, self.consumer.generation(), record.offset, ahead):
                 case Verdict.TAKE:
                     taken.setdefault(record.partition, []).append(record)
                     size += len(record.value or b"")

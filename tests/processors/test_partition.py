@@ -71,16 +71,19 @@ def test_accept_is_bound_by_dead_letters_of_an_earlier_decoder() -> None:
     assert later.counts[0].rows == 1
 
 
-def test_a_record_that_is_taken_makes_the_next_one_expected() -> None:
+def test_records_of_one_take_follow_each_other_before_any_is_accepted() -> None:
     state = _state()
-    verdicts = [state.verdict(3, 3, offset) for offset in (5, 5, 6, 8)]
-    assert verdicts == [Verdict.TAKE, Verdict.DROP, Verdict.TAKE, Verdict.HOLE]
+    assert state.verdict(3, 3, 5) is Verdict.TAKE
+    assert [state.verdict(3, 3, offset, ahead=1) for offset in (5, 6, 7)] == [Verdict.DROP, Verdict.TAKE, Verdict.HOLE]
+    assert state.next == 5
+    state.accept([door_record(5, [event_line()]), door_record(6, [event_line()])], POLICY)
+    assert state.next == 7
 
 
 def test_accept_of_a_record_with_only_blank_lines_counts_none() -> None:
     state = _state()
     accepted = state.accept([foreign_record(b"\n \n", 5)], POLICY)
-    assert (accepted.counts[0].lines, accepted.counts[0].offset) == (0, 5)
+    assert (accepted.counts[0].lines, state.next) == (0, 6)
 
 
 def test_records_accepted_together_are_counted_as_each_is_alone() -> None:
