@@ -127,6 +127,19 @@ def test_signed_and_in_order(desk: Desk, form: WebhookFormat, name: str) -> None
     assert len(desk.receiver.requests) == 5
 
 
+def test_the_example_of_the_documentation_verifies(desk: Desk) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "webhooks.md").read_text(encoding="utf-8")
+    example: dict[str, Any] = {}
+    exec(page.partition("```python\n")[2].partition("```")[0], example)
+    desk.put(desk.hook("native"))
+    run(work(desk.dispatcher()))
+    [(_, headers, body)] = desk.receiver.requests
+    signature = headers["X-Streamgauge-Signature"]
+    assert example["is_ours"](body, signature, SECRET.decode())
+    assert not example["is_ours"](body + b" ", signature, SECRET.decode())
+    assert not example["is_ours"](body, signature, "another")
+
+
 @pytest.mark.parametrize(
     ("form", "outcome", "seconds"),
     [
