@@ -19,6 +19,12 @@ VERSION_COLUMNS = {
     "row_count": ("BIGINT", True),
     "removed_rows": ("BIGINT", False),
 }
+# What the views have beyond the columns of the tables.
+ADDED_COLUMNS = {
+    "sessions": {"person_id": ("VARCHAR", True), "is_open": ("BOOLEAN", False)},
+    "visits": {"person_id": ("VARCHAR", True)},
+    "identities": {"project_id": ("BIGINT", False), "alias": ("VARCHAR", False), "person_id": ("VARCHAR", False)},
+}
 
 
 def documented(heading: str) -> dict[str, tuple[str, bool]]:
@@ -32,9 +38,15 @@ def documented(heading: str) -> dict[str, tuple[str, bool]]:
 @pytest.mark.parametrize("name", TABLES)
 def test_every_column_is_documented_as_it_is(name: TableName) -> None:
     schema = {field.name: (DUCKDB_TYPES[str(field.type)], field.nullable) for field in TABLES[name].schema}
+    schema |= ADDED_COLUMNS.get(name, {})
     found = documented(f"### `{name}`")
     assert found == schema
     assert list(found) == list(schema)
+
+
+@pytest.mark.parametrize("name", ["visits", "identities"])
+def test_what_other_views_add_is_documented(name: str) -> None:
+    assert documented(f"### `{name}`") == ADDED_COLUMNS[name]
 
 
 def test_the_versions_view_is_documented(tmp_path: Path) -> None:
@@ -49,7 +61,7 @@ def test_every_example_runs(tmp_path: Path) -> None:
     River(tmp_path).append()
     publish(tmp_path)
     examples = re.findall(r"^```sql\n(.*?)^```", DOCUMENT, flags=re.MULTILINE | re.DOTALL)
-    assert len(examples) == 5
+    assert len(examples) == 7
     with duckdb.connect(str(tmp_path / "lake.duckdb"), read_only=True) as connection:
         for example in examples:
             for statement in connection.extract_statements(example):

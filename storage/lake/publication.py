@@ -19,7 +19,7 @@ from storage.errors import LakeBroken
 from storage.lake.place import Place
 from storage.lake.script import script
 from storage.lake.tables import TABLES, TableName, table_uri
-from storage.lake.views import files_select, literal, view_select
+from storage.lake.views import DERIVED, files_select, literal, view_select
 
 logger = logging.getLogger(__name__)
 
@@ -169,6 +169,8 @@ def create_views(
         connection.execute(f"CREATE MACRO {_macro(name, (), root)}")
     for name in pins:
         connection.execute(f"CREATE VIEW {name} AS {view_select(name, f'{name}_files()')}")
+        for derived in DERIVED if name == "events" else ():
+            connection.execute(f"CREATE VIEW {derived} AS {DERIVED[derived]}")
     for name, pinned in pins.items():
         connection.execute(f"CREATE OR REPLACE MACRO {_macro(name, pinned.files, root)}")
     connection.execute(f"CREATE VIEW lake_version AS {_versions(pins, now)}")

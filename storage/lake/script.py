@@ -7,9 +7,10 @@ understand (a gap, another form of checkpoint, deletion vectors) it refuses, and
 import re
 
 from storage.lake.tables import TABLES, TableName, table_uri
-from storage.lake.views import READ_OPTIONS, empty_select, literal, view_select
+from storage.lake.views import DERIVED, READ_OPTIONS, empty_select, literal, view_select
 
-_HEAD = r"""-- The lake as temporary views of its newest version: events, rollups, sessions, dead_letters, lake_version.
+_HEAD = r"""-- The lake as temporary views of its newest version: events, visits, identities, rollups,
+-- sessions, dead_letters, lake_version.
 --   duckdb -init lake.sql        or, in a session:  .read lake.sql
 -- Pinned for the session until this is read again. Written by Streamgauge: changes are overwritten.
 
@@ -107,7 +108,15 @@ CREATE TEMP VIEW lake_version AS SELECT unnest([{versions}], max_depth := 2);
 def script(root: str) -> str:
     """The text of `lake.sql` for a lake that readers find at `root`."""
     versions = ", ".join(f"getvariable('sg_{name}_version')" for name in TABLES)
-    return _HEAD + "".join(_table(name, table_uri(root, name)) for name in TABLES) + _TAIL.format(versions=versions)
+    tables = [_table(name, table_uri(root, name)) for name in TABLES]
+    return _HEAD + tables[0] + _derived() + "".join(tables[1:]) + _TAIL.format(versions=versions)
+
+
+def _derived() -> str:
+    return "".join(
+        f"\nDROP VIEW IF EXISTS temp.{name};\nCREATE TEMP VIEW {name} AS\n{select};\n"
+        for name, select in DERIVED.items()
+    )
 
 
 def _table(name: TableName, place: str) -> str:

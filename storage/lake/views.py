@@ -1,7 +1,9 @@
-"""The SQL of the views that analysts see: columns and types as in tables.py, sessions by the 30-minute rule."""
+"""The SQL of the views that analysts see: columns and types as in tables.py, and what is derived from them."""
 
 from collections.abc import Sequence
 
+from storage.lake.persons import IDENTITIES
+from storage.lake.sessions import sessions_select
 from storage.lake.tables import TABLES, TableName
 
 DUCKDB_TYPES = {
@@ -46,47 +48,34 @@ def view_select(name: TableName, source: str) -> str:
     """
     columns = ", ".join(f'"{column}"' for column in TABLES[name].schema.names)
     if name == "sessions":
-        return f"SELECT {columns} FROM (\n{_SESSIONS.replace('{stored}', source)}\n)"
+        return _sessions(columns, source)
     return f"SELECT {columns} FROM {source}"
 
 
-# Stored sessions of closed dates, and all others computed from the view `events`. A session is what shares a
-# session id, else a person's events without 30 minutes of silence. Bots are left out; system events keep a
-# session alive, begin none and are counted in nothing.
-_SESSIONS = """
-WITH visible AS (
-  SELECT *, nullif(session_id, '') AS given, (kafka_partition, kafka_offset, record_index) AS place
-  FROM events WHERE NOT is_bot AND (nullif(session_id, '') IS NOT NULL OR distinct_id <> '')
-), marked AS (
-  SELECT *, coalesce(epoch_us(timestamp) - epoch_us(lag(timestamp) OVER person) > 1800000000, true) AS is_first
-  FROM visible WINDOW person AS (PARTITION BY project_id, given, distinct_id ORDER BY timestamp, place)
-), numbered AS (
-  SELECT *, CASE WHEN given IS NULL THEN distinct_id END AS visitor,
-    CASE WHEN given IS NULL THEN count(*) FILTER (is_first) OVER person END AS visit
-  FROM marked
-  WINDOW person AS (PARTITION BY project_id, given, distinct_id ORDER BY timestamp, place ROWS UNBOUNDED PRECEDING)
-), computed AS (
-  SELECT
-    project_id,
-    arg_max(distinct_id, (timestamp, place)) AS distinct_id,
-    min(timestamp) FILTER (NOT is_system) AS started_at,
-    max(timestamp) AS ended_at,
-    coalesce(given, visitor || '@' || epoch_ms(started_at)) AS session_id,
-    min("date") FILTER (NOT is_system) AS "date",
-    (epoch_us(ended_at) - epoch_us(started_at)) // 1000000 AS duration_seconds,
-    count(*) FILTER (NOT is_system) AS events,
-    count(*) FILTER (is_pageview AND NOT is_system) AS pageviews,
-    arg_min(path, (timestamp, place)) FILTER (NOT is_system) AS entry_path,
-    arg_max(path, (timestamp, place)) FILTER (NOT is_system) AS exit_path,
-    arg_min(referrer_domain, (timestamp, place)) AS referrer_domain,
-    arg_min(country, (timestamp, place)) AS country,
-    arg_min(device, (timestamp, place)) AS device,
-    count(*) FILTER (is_pageview AND NOT is_system) = 1 AS is_bounce
-  FROM numbered
-  GROUP BY project_id, given, visitor, visit
-  HAVING count(*) FILTER (NOT is_system) > 0
-)
-SELECT * FROM {stored}
+def _sessions(columns: str, stored: str) -> str:
+    """Stored sessions of closed dates, and those of all other dates computed from the view `events`."""
+    open_days = f'SELECT DISTINCT "date" AS day FROM events WHERE "date" NOT IN (SELECT DISTINCT "date" FROM {stored})'
+    return f"""SELECT {columns}, nullif(coalesce(known.person_id, distinct_id), '') AS person_id, is_open FROM (
+SELECT {columns}, false AS is_open FROM {stored}
 UNION ALL BY NAME
-SELECT * FROM computed WHERE "date" NOT IN (SELECT DISTINCT "date" FROM {stored})
-""".strip()
+SELECT *, true AS is_open FROM (
+{sessions_select("events", open_days)}
+)
+) AS all_sessions LEFT JOIN ({_KNOWN}) AS known ON known_project = project_id AND known_alias = distinct_id"""
+
+
+_KNOWN = "SELECT project_id AS known_project, alias AS known_alias, person_id FROM identities"
+
+
+def _visits() -> str:
+    """Events of people, with the person each belongs to after aliases."""
+    columns = ", ".join(f'"{column}"' for column in TABLES["events"].schema.names)
+    return (
+        f"SELECT {columns}, nullif(coalesce(known.person_id, distinct_id), '') AS person_id\n"
+        f"FROM events AS all_events LEFT JOIN ({_KNOWN}) AS known\n"
+        "ON known_project = project_id AND known_alias = distinct_id WHERE NOT is_bot AND NOT is_system"
+    )
+
+
+# Views over the view `events`, in the order in which they can be made, before that of the sessions.
+DERIVED = {"identities": IDENTITIES, "visits": _visits()}

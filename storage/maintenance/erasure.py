@@ -28,7 +28,7 @@ from storage.lake.tables import TableName, table_uri, transactions
 from storage.maintenance.files import live_files
 from storage.maintenance.merging import Condition, Resources, count_rows
 from storage.maintenance.rebuilding import rebuild_rollups
-from storage.maintenance.swap import MAINTAIN, Swapped, SwapRefused, rewrite
+from storage.maintenance.swap import MAINTAIN, Swapped, SwapRefused, commit, rewrite
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,8 @@ def erase(
 ) -> Receipt:
     """Erase what was received of a person up to now. Blocking; safe to repeat, beside writers and readers.
 
-    Without an id it is everybody and everything of the project. `synced` brings a table to disk. Raises Unavailable when others kept it from its turn: repeat it.
+    Without an id it is everybody and everything of the project. `synced` brings a table to disk.
+    Raises Unavailable when others kept it from its turn: repeat it.
     """
     if distinct_id == "":
         raise ValueError("an empty id is nobody's: events without an id cannot be told apart")
@@ -89,7 +90,10 @@ def erase(
     _insist(lambda: _list(lake, project, distinct_id, at))
     synced("events")
     who = {name: _condition(name, project, distinct_id, at) for name in _TABLES}
-    receipts = [_rewritten(lake, name, who[name], now, resources) for name in _TABLES]
+    receipts = [_rewritten(lake, "events", who["events"], now, resources)]
+    # Whoever makes sessions of what events held before this must be refused, where none are stored yet too.
+    _insist(lambda: commit(DeltaTable(table_uri(lake, "sessions")), [], [], now, 0, False, _NOTE))
+    receipts += [_rewritten(lake, name, who[name], now, resources) for name in _TABLES[1:]]
     for name in _TABLES:
         synced(name)
     deleted = sum(_delete_old(lake, name, who[name]) for name in _TABLES)

@@ -108,13 +108,20 @@ class DateFiles:
     """Writes rows that come sorted by date into new files, on disk before anything names them."""
 
     def __init__(
-        self, table: Place, name: TableName, schema: pa.Schema, origin: Origin, target_bytes: int = TARGET_BYTES
+        self,
+        table: Place,
+        name: TableName,
+        schema: pa.Schema,
+        origin: Origin,
+        target_bytes: int = TARGET_BYTES,
+        label: str = "",
     ) -> None:
+        """`label` comes into the names of the files, after their origin."""
         self.table = table
         self.schema = wide(pa.schema([column for column in schema if column.name != "date"]))
         self.written: list[AddAction] = []
         self._name = name
-        self._origin = origin
+        self._prefix = f"{origin}-{label}"
         self._target_bytes = target_bytes
         self._open: _OpenFile | None = None
         self._group_bytes = 0
@@ -137,10 +144,15 @@ class DateFiles:
         if self._open and (self._open.day != day or self._open.size + self._group_bytes > self._target_bytes):
             self._close()
         if self._open is None:
-            self._open = _OpenFile.create(self.table, self._name, self.schema, day, self._origin)
+            self._open = _OpenFile.create(self.table, self._name, self.schema, day, self._prefix)
         before = self._open.size
         self._open.write(pa.RecordBatch.from_arrays([part[name] for name in self.schema.names], schema=self.schema))
         self._group_bytes = max(self._group_bytes, self._open.size - before)
+
+    def write_empty(self, day: date) -> None:
+        """A file without rows, which says that a date has none."""
+        self._open = _OpenFile.create(self.table, self._name, self.schema, day, self._prefix)
+        self._close()
 
     def _close(self) -> None:
         if self._open:
@@ -165,8 +177,8 @@ class _OpenFile:
     statistics: _Statistics
 
     @classmethod
-    def create(cls, table: Place, name: TableName, schema: pa.Schema, day: date, origin: Origin) -> "_OpenFile":
-        path = f"date={day}/{origin}-{uuid.uuid4()}.zstd.parquet"
+    def create(cls, table: Place, name: TableName, schema: pa.Schema, day: date, prefix: str) -> "_OpenFile":
+        path = f"date={day}/{prefix}{uuid.uuid4()}.zstd.parquet"
         place = table / path
         plain = writer_properties(name).column_properties or {}
         columns = TABLES[name].statistics

@@ -24,6 +24,7 @@ from storage.maintenance.merging import Resources
 from storage.maintenance.policy import Merge, MergePolicy, RetentionPolicy, next_merge
 from storage.maintenance.rebuilding import rebuild_rollups
 from storage.maintenance.schedule import PeriodicTask
+from storage.maintenance.sessions import drop_stale, store_next
 from storage.maintenance.swap import SwapRefused, merge
 from storage.maintenance.vacuum import vacuum
 
@@ -74,6 +75,7 @@ class Maintainer:
             PeriodicTask("audit", audit_every, lambda _: self._audit("counts")),
             PeriodicTask("recheck", RECHECK_EVERY, self.recheck),
             PeriodicTask("merge", LOOK_EVERY, self.merge_due),
+            PeriodicTask("sessions", LOOK_EVERY, self.store_sessions),
             PeriodicTask("expire", timedelta(hours=1), self.expire_due),
             PeriodicTask("rebuild", audit_every, self.rebuild_due),
             PeriodicTask("vacuum", DAILY, self.vacuum_all, is_remembered=True),
@@ -105,6 +107,21 @@ class Maintainer:
                 has_removed |= removed > 0
             if has_removed:
                 self.rebuild_due(now)
+
+    def store_sessions(self, now: datetime) -> None:
+        """Store the sessions of dates that rest, one date at a time, and drop those whose events changed."""
+        if self.is_halted:
+            return
+        if days := self._insist(lambda: drop_stale(self.lake, self._clock(), self._merging)):
+            self._committed("sessions")
+            log.info("dropped sessions", extra={"dates": [str(day) for day in days]})
+        while not self._is_stopping():
+            with _timed("sessions"):
+                day = self._insist(lambda: store_next(self.lake, now, self._merging, self._resources))
+            if day is None:
+                break
+            self._sync("sessions")
+            log.info("stored sessions", extra={"date": str(day)})
 
     def _swap(self, table: DeltaTable, name: TableName, plan: Merge) -> int | None:
         """Rows that one swap removed, or None when it was refused: look again at the next turn."""

@@ -74,7 +74,7 @@ def _reader(
 ) -> Iterator[Iterator[pa.RecordBatch]]:
     paths = [str(table / file.path) for file in files]
     with duckdb.connect(":memory:") as connection:
-        _configure(connection, resources)
+        configure(connection, resources)
         let_read(connection, paths[:1])
         connection.register("blank", wide(schema).empty_table())
         condition, losers = "true", _duplicates(connection, paths) if is_deduplicated else None
@@ -102,7 +102,8 @@ _SOURCE = (
 )
 
 
-def _configure(connection: duckdb.DuckDBPyConnection, resources: Resources) -> None:
+def configure(connection: duckdb.DuckDBPyConnection, resources: Resources) -> None:
+    """Bind a connection to what it may take."""
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET arrow_large_buffer_size = true")
     connection.execute(f"SET threads = {resources.threads}")

@@ -83,10 +83,13 @@ def _oldest_flush(files: Iterable[LiveFile], now: datetime) -> datetime:
 
 def _is_unsorted(day: date, files: Sequence[LiveFile], now: datetime, policy: MergePolicy) -> bool:
     """A closed date that nothing writes to any more, and that was not sorted as a whole yet."""
-    closed_at = datetime.combine(day + timedelta(days=1), time(), UTC) + policy.closed_after if day < date.max else None
-    is_closed = closed_at is not None and now >= closed_at
     is_quiet = all(file.written_at <= now - policy.quiet for file in files)
-    return is_closed and is_quiet and any(file.origin != "sorted" for file in files)
+    return is_over(day, now, policy) and is_quiet and any(file.origin != "sorted" for file in files)
+
+
+def is_over(day: date, now: datetime, policy: MergePolicy) -> bool:
+    """Whether a date is over, and what late clients are allowed after it."""
+    return day < date.max and now >= datetime.combine(day + timedelta(days=1), time(), UTC) + policy.closed_after
 
 
 def _batch(groups: Iterable[Sequence[LiveFile]], policy: MergePolicy, is_whole: bool = False) -> tuple[LiveFile, ...]:

@@ -31,7 +31,7 @@ ALWAYS = TimeRange(DAWN, datetime(9999, 12, 30, tzinfo=UTC))
 _SESSIONS = {
     "project_id": "{project}",
     "session_id": "session_id",
-    "person_id": "person",
+    "person_id": "nullif(person, '')",
     "started_at": "timestamp",
     "ended_at": "ended",
     "date": "timestamp::DATE",
@@ -225,7 +225,8 @@ def _events(
 ) -> tuple[str, Mapping[str, object]]:
     everything = Selection(question.project, question.span, includes_bots=True)
     rows = Rows(lake, everything, aliases, sees_sessions=False)
-    listed = ", ".join('person AS "person_id"' if column == "person_id" else f'"{column}"' for column in columns)
+    person = "nullif(person, '') AS person_id"
+    listed = ", ".join(person if column == "person_id" else f'"{column}"' for column in columns)
     return f"SELECT {listed} FROM ({rows.source()}) WHERE {where}", rows.parameters.values
 
 

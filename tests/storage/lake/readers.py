@@ -48,6 +48,7 @@ def _numbers(connection: duckdb.DuckDBPyConnection) -> list[int]:
 AROUND = """
 SELECT count(*) FROM (SELECT DATE '2026-03-01' AS "date", 'x' AS file, 'y' AS root, 1 AS v)
 WHERE "date" IN (SELECT "date" FROM events) AND "date" IN (SELECT "date" FROM sessions)
+AND "date" IN (SELECT "date" FROM visits)
 """
 
 
@@ -75,7 +76,7 @@ def columns(lake: Path) -> dict[str, list[list[str]]]:
 def _columns(connection: duckdb.DuckDBPyConnection) -> list[list[str]]:
     return [
         [view, str(name), str(kind)]
-        for view in ("events", "rollups", "sessions", "dead_letters", "lake_version")
+        for view in ("events", "visits", "identities", "rollups", "sessions", "dead_letters", "lake_version")
         for name, kind, *_ in connection.execute(f"DESCRIBE {view}").fetchall()
     ]
 

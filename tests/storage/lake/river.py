@@ -21,7 +21,7 @@ def event_rows(rows: Sequence[dict[str, Any]]) -> pa.Table:
     """Rows of the events table; required columns that a row does not name are filled, the others are null."""
     columns = {}
     for field in EVENTS:
-        filler = None if field.nullable else _FILLERS.get(str(field.type), DAWN)
+        filler = None if field.nullable else "{}" if field.name == "properties" else _FILLERS.get(str(field.type), DAWN)
         columns[field.name] = pa.array([row.get(field.name, filler) for row in rows], field.type)
     return pa.table(columns, schema=EVENTS)
 

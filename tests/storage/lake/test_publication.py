@@ -20,10 +20,11 @@ from deltalake import DeltaTable
 from storage.errors import LakeBroken
 from storage.lake.publication import Publisher, publish
 from storage.lake.script import script
-from storage.lake.tables import TABLES, create_tables
+from storage.lake.tables import TABLES, TableName, create_tables
 from storage.lake.views import DUCKDB_TYPES
 from tests.storage.lake import readers
 from tests.storage.lake.river import Numbers, River
+from tests.test_lake_contract import ADDED_COLUMNS
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 LOG = "events/_delta_log"
@@ -186,10 +187,19 @@ def test_an_empty_lake_has_every_column_with_its_type(lake: Path) -> None:
     create_tables(lake)
     publish(lake)
     found = readers.columns(lake)
+
+    def of(view: str, table: TableName | None = None) -> list[list[str]]:
+        columns = {field.name: DUCKDB_TYPES[str(field.type)] for field in TABLES[table].schema} if table else {}
+        columns |= {name: kind for name, (kind, _) in ADDED_COLUMNS.get(view, {}).items()}
+        return [[view, name, kind.replace("TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE")] for name, kind in columns.items()]
+
     table_columns = [
-        [name, field.name, DUCKDB_TYPES[str(field.type)].replace("TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE")]
-        for name in ("events", "rollups", "sessions", "dead_letters")
-        for field in TABLES[name].schema
+        *of("events", "events"),
+        *of("visits", "events"),
+        *of("identities"),
+        *of("rollups", "rollups"),
+        *of("sessions", "sessions"),
+        *of("dead_letters", "dead_letters"),
     ]
     version_columns = [
         ["lake_version", "table_name", "VARCHAR"],
