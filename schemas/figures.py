@@ -59,7 +59,6 @@ class OverviewQuestion:
 
     selection: Selection
     buckets: tuple[Bucket, ...] = ()
-    is_exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)

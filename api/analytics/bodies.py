@@ -26,8 +26,7 @@ _DEFAULT_WINDOW_SECONDS = 3600
 
 def overview_question(asked: Asked, body: Body) -> OverviewQuestion:
     """`{interval?}`."""
-    points = _buckets(asked, parse_interval(text_in(body, "interval")))
-    return OverviewQuestion(asked.selection, points, asked.common.is_exact)
+    return OverviewQuestion(asked.selection, _buckets(asked, parse_interval(text_in(body, "interval"))))
 
 
 def breakdown_question(asked: Asked, body: Body) -> BreakdownQuestion:

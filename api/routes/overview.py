@@ -40,7 +40,7 @@ def create_router(analytics: Analytics, access: Access) -> APIRouter:
         with parameters():
             points = tuple(await asyncio.to_thread(buckets, asked.span, parse_interval(interval), common.zone))
             earlier = asked.compared
-        answered = await analytics.ask(OverviewQuestion(asked.selection, points, common.is_exact), common.at)
+        answered = await analytics.ask(OverviewQuestion(asked.selection, points), common.at)
         found = answered.answer
         body: dict[str, Any] = {
             "metrics": found.total,
@@ -50,7 +50,7 @@ def create_router(analytics: Analytics, access: Access) -> APIRouter:
             ],
         }
         if earlier is not None:
-            before = (await analytics.ask(OverviewQuestion(earlier, (), common.is_exact), common.at)).answer.total
+            before = (await analytics.ask(OverviewQuestion(earlier), common.at)).answer.total
             body["comparison"] = {"metrics": before, "change": _change(before, found.total)}
         return answer(request, asked, answered, body, found.accuracy, bots=found.bots)
 

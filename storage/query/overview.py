@@ -32,6 +32,7 @@ _SESSIONS = (
     "sum(greatest(pageviews - 1, 0))",
 )
 _NO_COUNTS, _NO_SESSIONS, _NO_BOTS = (0,) * len(_COUNTS), (0,) * len(_SESSIONS), (0,)
+_NOTHING = (*_NO_COUNTS, *_NO_SESSIONS, *_NO_BOTS)
 # Sessions are sorted in memory.
 _LONGEST_RUN = timedelta(days=7)
 Places: TypeAlias = dict[int | None, Row]
@@ -48,7 +49,7 @@ def answer_overview(
 
     `kept` remembers buckets. With filters it is not used: what a session holds then depends on the whole range.
     """
-    if kept is not None and len(question.buckets) > 1 and question.selection.filters == EVERYTHING:
+    if kept is not None and len(question.buckets) != 1 and question.selection.filters == EVERYTHING:
         return _from_parts(cursor, lake, question, aliases, kept)
     places: list[int | None] = [None, *range(len(question.buckets))]
     counts, sessions, bots, version = _measured(cursor, lake, question.selection, question.buckets, aliases)
@@ -77,9 +78,10 @@ def _measured(
 def _from_parts(
     cursor: Cursor, lake: Lake, question: OverviewQuestion, aliases: Mapping[str, str], kept: Partials
 ) -> OverviewAnswer:
-    selection, buckets = question.selection, question.buckets
+    selection = question.selection
     rows = Rows(lake, selection, aliases, sees_sessions=True)
     files = FilesByDate(rows.files)
+    buckets = question.buckets or files.days(selection.span)
     sources = [files.around(bucket) for bucket in buckets]
     keys = [(selection.project, selection.includes_bots, bucket) for bucket in buckets]
     parts = [kept.get(key, source, aliases) for key, source in zip(keys, sources, strict=True)]
@@ -96,10 +98,10 @@ def _from_parts(
             kept.put(keys[place], sources[place], aliases, part)
             parts[place] = part
     known = [part for part in parts if part is not None]
-    sums = [sum(values) for values in zip(*known, strict=True)]
+    sums = [sum(values) for values in zip(_NOTHING, *known, strict=True)]
     sums[2] = _people(cursor, lake, selection, aliases)
     total, *series = (_figures(part[:3], part[3:11]) for part in (sums, *known))
-    return OverviewAnswer(total, tuple(series), sums[11], EXACT, rows.version)
+    return OverviewAnswer(total, tuple(series) if question.buckets else (), sums[11], EXACT, rows.version)
 
 
 def _people(cursor: Cursor, lake: Lake, selection: Selection, aliases: Mapping[str, str]) -> int:

@@ -3,9 +3,9 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
-from schemas.windows import Bucket
+from schemas.windows import Bucket, TimeRange
 from storage.lake.sessions import LONGEST_SILENCE
 from storage.query.engine import Row
 
@@ -47,6 +47,16 @@ class FilesByDate:
         self._files: dict[date, list[str]] = {}
         for file in files:
             self._files.setdefault(date.fromisoformat(file.rpartition("/date=")[2][:10]), []).append(file)
+
+    def days(self, span: TimeRange) -> tuple[Bucket, ...]:
+        """The days of a range, in UTC, that have files: on all others nothing happened."""
+        found = []
+        for day in sorted(self._files):
+            begun = datetime.combine(day, time(), UTC)
+            start, end = max(begun, span.start), min(begun + _DAY, span.end)
+            if start < end:
+                found.append(Bucket(day.isoformat(), start, end))
+        return tuple(found)
 
     def around(self, bucket: Bucket) -> tuple[str, ...]:
         """All that sessions of a bucket may be in."""

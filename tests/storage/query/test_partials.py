@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -9,7 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from schemas.figures import OverviewAnswer, OverviewQuestion
+from schemas.figures import Figures, OverviewAnswer, OverviewQuestion
 from schemas.rows import Row
 from schemas.selection import Selection
 from schemas.windows import Bucket, Interval, TimeRange, buckets
@@ -45,6 +46,11 @@ def _ask(
     return ask(lambda cursor, lake: answer_overview(cursor, lake, question, aliases, kept))
 
 
+def _whole(ask: Asker, kept: Partials, aliases: Mapping[str, str], span: TimeRange) -> OverviewAnswer:
+    question = OverviewQuestion(Selection(1, span))
+    return ask(lambda cursor, lake: answer_overview(cursor, lake, question, aliases, kept))
+
+
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
 def test_figures_are_those_of_the_oracle_as_rows_come(tmp_path: Path, zone: str) -> None:
     draw = random.Random(8)
@@ -66,6 +72,8 @@ def test_figures_are_those_of_the_oracle_as_rows_come(tmp_path: Path, zone: str)
                 points = buckets(span, Interval.DAY, ZoneInfo(zone))
                 parts = [TimeRange(point.start, point.end) for point in points]
                 assert list(answer.series) == [oracle.figures(rows, 1, part, aliases=aliases) for part in parts]
+                assert _ask(ask, kept, aliases, span).total == answer.total
+                assert _whole(ask, kept, aliases, span) == replace(answer, series=())
                 plain = _ask(ask, Partials(), aliases, span, zone)
                 assert (plain.total, plain.bots) == (answer.total, answer.bots)
 
@@ -78,6 +86,8 @@ def test_only_what_changed_is_counted_again(tmp_path: Path) -> None:
         whole = _ask(ask, kept, ALIASES)
         assert len(kept.counted) == len(whole.series) == 22
         kept.counted.clear()
+        # The days of a range without buckets are the same.
+        assert _whole(ask, kept, ALIASES, SPAN) == replace(whole, series=())
         assert _ask(ask, kept, ALIASES) == whole
         assert kept.counted == []
         writer.append([event_row("2026-03-28T10:00:00", "u2")])
@@ -96,4 +106,5 @@ def test_what_is_kept_is_bounded(tmp_path: Path) -> None:
     with asking(tmp_path) as ask:
         first = _ask(ask, kept, {})
         assert _ask(ask, kept, {}) == first
+        assert _whole(ask, kept, {}, span_of("2020-01-01", "2020-02-01")).total == Figures()
     assert len(kept.counted) == 44
