@@ -13,17 +13,20 @@ import duckdb
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from duckdb.sqltypes import BIGINT, BLOB
 
 from storage.errors import Refused, StorageError, Unavailable
 from storage.lake.place import Place, let_read, place_at, sizes, store_failure
 from storage.lake.publication import create_views, open_tables, pin
 from storage.lake.tables import table_uri
 from storage.lake.views import literal
+from storage.sketches import PeopleUnion
 
 Format = Literal["csv", "json", "ndjson", "parquet", "arrow"]
 
 # Rows that are in memory at once while an answer is written.
 BATCH_ROWS = 10_000
+_SKETCHES = duckdb.list_type(BLOB)
 _GROUP_BYTES = 16 * 1024 * 1024
 _encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
 
@@ -153,7 +156,28 @@ def _database(spill: str) -> duckdb.DuckDBPyConnection:
     )
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET python_enable_replacements = false")
+    _add_sketches(connection)
     return connection
+
+
+def _add_sketches(connection: duckdb.DuckDBPyConnection) -> None:
+    """`hll_union(list(people))` and `hll_estimate(people)` over the sketches of the rollups; both are null for null."""
+    connection.create_function("hll_union", hll_union, [_SKETCHES], BLOB)
+    connection.create_function("hll_estimate", hll_estimate, [BLOB], BIGINT)
+
+
+def hll_union(sketches: list[bytes | None]) -> bytes:
+    """One sketch of everybody who is in any of them."""
+    people = PeopleUnion()
+    for sketch in sketches:
+        if sketch is not None:
+            people.merge(sketch)
+    return people.to_bytes()
+
+
+def hll_estimate(sketch: bytes) -> int:
+    """About how many people are in a sketch."""
+    return PeopleUnion().merge(sketch).estimate
 
 
 def _lock(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
