@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from api import openapi
 from api.alerts.closing import Closing
-from api.alerts.evaluator import Evaluator
+from api.alerts.evaluator import Evaluator, Post
 from api.alerts.measuring import Meter
 from api.alerts.spikes import Spikes
 from api.analytics.opening import open_analytics
@@ -291,7 +291,9 @@ def _background(held: Services) -> list[Coroutine[None, None, None]]:
     if held.kept is not None:
         work.append(Dispatcher(held.kept, held.courier).run())
         tellers = (Closing(held.kept, held.analytics), Spikes(held.kept, held.analytics))
-        work.append(Evaluator(held.kept, Meter(held.kept, held.analytics), held.mailer, tellers).run())
+        slack = None if settings.slack_url is None else settings.slack_url.get_secret_value()
+        post = Post(held.mailer, held.courier, slack)
+        work.append(Evaluator(held.kept, Meter(held.kept, held.analytics), post, tellers).run())
     if isinstance(held.keys, KeyCache):
         work.append(every(_STORE_USES_SECONDS, held.keys.store_uses))
     if settings.min_free_bytes and is_embedded(settings.directory.broker_file, settings.kafka_bootstrap_servers):

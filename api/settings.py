@@ -102,6 +102,9 @@ class ApiSettings(EventLimitSettings):
         description="Mail server: smtp://user:password@host:587 or smtps://...; without it mails are logged.",
     )
     mail_from: str = Field("streamgauge@localhost", description="Sender of the mails.")
+    slack_url: SecretStr | None = Field(
+        None, description="Incoming webhook of Slack for alerts with the channel slack; without it they skip it."
+    )
 
     def link(self, path: str) -> str:
         """An address for mails. Never made from a request: who sends it would choose where the secret goes."""

@@ -3,8 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
+
+from msgspec import json
 
 from api.alerts.closing import Closing
 from api.alerts.deciding import Windows, decide, is_silent, windows_of
@@ -12,6 +15,7 @@ from api.alerts.measuring import Meter, Stale
 from api.alerts.spikes import Spikes
 from api.errors import Problem
 from api.mail import Mailer
+from api.webhooks.courier import Courier
 from schemas.kept import Alert, Trigger
 from schemas.questions import InvalidQuestion
 from storage.errors import StorageError
@@ -35,6 +39,15 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class Post:
+    """The ways out, beside webhooks."""
+
+    mailer: Mailer
+    courier: Courier
+    slack_url: str | None = field(default=None, repr=False)
+
+
 class Evaluator:
     """For one event loop."""
 
@@ -42,14 +55,14 @@ class Evaluator:
         self,
         things: KeptRepository,
         meter: Meter,
-        mailer: Mailer,
+        post: Post,
         tellers: Sequence[Closing | Spikes],
         clock: Callable[[], datetime] = _now,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._things = things
         self._meter = meter
-        self._mailer = mailer
+        self._post = post
         self._tellers = tellers
         self._clock = clock
         self._sleep = sleep
@@ -99,7 +112,7 @@ class Evaluator:
             if len(self._seen) > _MOST_HELD:
                 del self._seen[next(iter(self._seen))]
         if is_off:
-            await asyncio.to_thread(self._go_off, alert, figure, now)
+            await self._go_off(alert, figure, now)
 
     async def _before(self, alert: Kept[Alert], windows: Windows, now: datetime) -> list[float]:
         """The figures of the windows before that the project was there for."""
@@ -113,17 +126,29 @@ class Evaluator:
                 found.append(figure)
         return found
 
-    def _go_off(self, alert: Kept[Alert], figure: float, now: datetime) -> None:
-        address = self._address(alert) if "email" in alert.body.channels else None
-        trigger = go_off(self._things, alert, figure, () if address is None else ("email",), now)
-        if trigger is not None and address is not None:
-            self._mailer.send(address, f"Alert: {alert.body.name}", _text(alert, trigger))
+    async def _go_off(self, alert: Kept[Alert], figure: float, now: datetime) -> None:
+        told = await asyncio.to_thread(self._told, alert)
+        trigger = await asyncio.to_thread(go_off, self._things, alert, figure, tuple(told), now)
+        if trigger is None:
+            return
+        text = _text(alert, trigger)
+        if (address := told.get("email")) is not None:
+            await asyncio.to_thread(self._post.mailer.send, address, f"Alert: {alert.body.name}", text)
+        if (url := told.get("slack")) is not None:
+            outcome = await self._post.courier.post(url, json.encode({"text": text}), {})
+            if not outcome.is_delivered:
+                logger.warning("Slack was not told of an alert", extra={"alert": alert.id, "reason": str(outcome)})
 
-    def _address(self, alert: Kept[Alert]) -> str | None:
-        """Of the account whose project it is."""
+    def _told(self, alert: Kept[Alert]) -> dict[str, str]:
+        """The channels beside webhooks, each with where it leads."""
         tenant = project(self._things.metadata, alert.project_id)
         owner = None if tenant is None else account(self._things.metadata, tenant.account_id)
-        return None if owner is None else owner.email
+        found: dict[str, str] = {}
+        if "email" in alert.body.channels and owner is not None:
+            found["email"] = owner.email
+        if "slack" in alert.body.channels and self._post.slack_url is not None:
+            found["slack"] = self._post.slack_url
+        return found
 
 
 def _text(alert: Kept[Alert], trigger: Kept[Trigger]) -> str:

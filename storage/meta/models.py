@@ -140,6 +140,7 @@ kept = Table(
     Column("updated_at", Instant(), nullable=False),
     Column("deleted_at", Instant()),
     Index("ix_kept_project_id", "project_id", "kind"),
+    Index("ix_kept_kind", "kind"),
     sqlite_autoincrement=True,
 )
 

@@ -1,6 +1,8 @@
 """Alerts over a real lake: looked at by the minute, told once, and each tenant its own."""
 
 import asyncio
+import json
+import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -10,12 +12,13 @@ from typing import Any
 import pytest
 
 from api.alerts.closing import Closing
-from api.alerts.evaluator import Evaluator
+from api.alerts.evaluator import Evaluator, Post
 from api.alerts.measuring import Meter
 from api.alerts.spikes import Spikes, is_spike
 from api.app import assemble
 from api.mail import Mailer
 from api.settings import ApiSettings
+from api.webhooks.courier import Courier
 from schemas.instants import to_millis
 from schemas.kept import Alert, Body, Funnel, Goal, Step, Trigger, Webhook
 from schemas.windows import TimeRange
@@ -23,6 +26,7 @@ from storage.meta.activities import Actor
 from storage.meta.initialisation import initialise
 from storage.meta.kept import Kept
 from storage.meta.outbox import Waiting, messages_due, webhooks_due
+from tests.api.webhooks.receiver import receiving
 from tests.factories import LakeWriter, event_row
 from tests.fakes import FakeProducer
 
@@ -34,7 +38,7 @@ BUSY = Alert(
 )
 
 
-class Post(Mailer):
+class Mails(Mailer):
     """Mails as they would go out."""
 
     def __init__(self) -> None:
@@ -70,13 +74,16 @@ class Watch:
         )
         self.things = self.services.things
         self.now = NOW
-        self.post = Post()
+        self.post = Mails()
+        self.slack_url: str | None = None
+        self.courier = self.services.courier
         self.evaluator = self.another()
 
     def another(self) -> Evaluator:
         analytics = self.services.analytics
         tellers = (Closing(self.things, analytics), Spikes(self.things, analytics))
-        return Evaluator(self.things, Meter(self.things, analytics), self.post, tellers, lambda: self.now)
+        post = Post(self.post, self.courier, self.slack_url)
+        return Evaluator(self.things, Meter(self.things, analytics), post, tellers, lambda: self.now)
 
     def keep(self, body: Body, *, is_others: bool = False) -> Kept[Any]:
         project = (self.blog if is_others else self.shop).project.id
@@ -142,6 +149,21 @@ def test_goes_off_once_tells_everybody_and_is_silent_for_an_hour(watch: Watch) -
     watch.now += MINUTE
     watch.look()
     assert len(watch.history(alert)) == 2
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_slack_is_told_where_it_is_configured(watch: Watch, tmp_path: Path, status: int) -> None:
+    with receiving(tmp_path / "slack") as slack:
+        slack.status = status
+        context = ssl.create_default_context(cafile=slack.authority)
+        watch.courier = Courier(allows_private=True, context=context)
+        watch.slack_url = slack.url
+        alert = watch.keep(BUSY)
+        watch.pages(3, NOW - MINUTE)
+        watch.look(watch.another())
+        [(_, _, body)] = slack.requests
+        assert "pageviews in the last 1h: 3" in json.loads(body)["text"]
+        assert watch.history(alert)[0].notifications_sent == ("email", "slack")
 
 
 def test_each_tenant_has_its_own_figures(watch: Watch) -> None:
@@ -331,7 +353,7 @@ def test_on_the_minute_and_whatever_fails_the_next_one_is_looked_at(
 
     monkeypatch.setattr(Evaluator, "step", step)
     meter = Meter(watch.things, watch.services.analytics)
-    evaluator = Evaluator(watch.things, meter, watch.post, (), lambda: watch.now, sleep)
+    evaluator = Evaluator(watch.things, meter, Post(watch.post, watch.courier), (), lambda: watch.now, sleep)
     with pytest.raises(asyncio.CancelledError):
         watch.runner.run(evaluator.run())
     assert (slept, len(looked)) == ([18, 18, 18], 2)

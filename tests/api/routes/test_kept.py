@@ -13,7 +13,7 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from schemas.kept import Delivery, Export, Source, Trigger
+from schemas.kept import Delivery, Export, Source, Trigger, Webhook
 from schemas.projects import Dialect, Scope
 from storage.meta.initialisation import Initialised
 from storage.meta.kept import KeptRepository
@@ -275,6 +275,22 @@ def test_webhook_secret_is_shown_once(tenants: Tenants) -> None:
     data = tenants.world.services.settings.data_dir
     assert secret.encode() not in (data / "meta.db").read_bytes()
     assert (data / "secret.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_webhook_that_is_switched_on_again_begins_anew(tenants: Tenants) -> None:
+    made = tenants.make("/webhooks")
+    one = f"{API}/webhooks/{made['id']}"
+    things, project = tenants.world.services.things, tenants.world.project.id
+
+    def worn(old: Webhook) -> Webhook:
+        return replace(old, active=False, failures=20, failing_since=datetime.now(UTC))
+
+    things.change(Webhook, project, made["id"], worn, None, datetime.now(UTC))
+    assert tenants.client.patch(one, json={"description": "d"}).json()["failures"] == 20
+    on = tenants.client.patch(one, json={"active": True, "activeSince": "2020-01-01T00:00:00Z"}).json()
+    assert (on["active"], on["failures"], on["failingSince"], on["activeSince"]) == (True, 0, None, on["updatedAt"])
+    again = tenants.client.patch(one, json={"active": True}).json()
+    assert again["activeSince"] == on["activeSince"]
 
 
 def test_private_webhooks_are_a_setting(tmp_path: Path) -> None:
