@@ -14,6 +14,7 @@ from api.cli.running import UpLock
 from api.cli.serve import adopt_command, environment_of
 from api.cli.view import view
 from storage.lake.audit import audit
+from storage.lake.pins import make_pin, read_pins, remove_pin
 from storage.lake.place import place_at
 from storage.lake.tables import TABLES, TableName
 from storage.maintenance.manual import by_hand, open_table, table_files, table_history
@@ -59,6 +60,7 @@ def compact(data_dir: DataDir = None) -> None:
     before = _counts(settings)
     with working("merging files"):
         maintainer.merge_due(datetime.now(UTC))
+        maintainer.store_sessions(datetime.now(UTC))
     for name, count in _counts(settings).items():
         say(f"{name:<13}{before[name]} files -> {count}")
 
@@ -69,6 +71,52 @@ def vacuum(data_dir: DataDir = None) -> None:
     with working("looking for files"):
         removed = maintainer.vacuum_all(datetime.now(UTC))
     say(f"{removed} files removed")
+
+
+@lake.command(help="Keep a version of events from vacuum, under a name.")
+def pin(
+    name: Annotated[str, typer.Argument(help="Its name: letters, digits, dots, dashes, underscores.")],
+    version: Annotated[
+        int | None, typer.Option(min=0, help="A version of `streamgauge lake history`; the newest by default.")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    place = place_at(load(MaintenanceSettings, data_dir).lake_place)
+    open_table(place, "events")
+    made = make_pin(place, name, version, datetime.now(UTC))
+    say(f"pinned version {made.version} as {name}: {len(made.files)} files, {made.bytes:,} bytes")
+    say(f"asOf={made.version} answers from it until `streamgauge lake unpin {name}`; an erasure goes before it")
+
+
+@lake.command(help="List the pins, with what each keeps from vacuum.")
+def pins(data_dir: DataDir = None, json: Json = False) -> None:
+    place = place_at(load(MaintenanceSettings, data_dir).lake_place)
+    live = {file.path for file in table_files(place, "events")}
+    found = [
+        {
+            "name": made.name,
+            "version": made.version,
+            "pinnedAt": made.pinned_at.isoformat(timespec="minutes"),
+            "files": len(made.files),
+            "bytes": made.bytes,
+            "bytesKept": sum(file.size for file in made.files if file.path not in live),
+            "filesErased": made.missing(place),
+        }
+        for made in read_pins(place)
+    ]
+    if json:
+        say_json(found)
+        return
+    heads = ("name", "version", "pinned", "files", "bytes", "kept only by pins", "files erased")
+    say_table(heads, [tuple(map(str, row.values())) for row in found])
+
+
+@lake.command(help="Let the next vacuum have the files that a pin keeps.")
+def unpin(name: Annotated[str, typer.Argument(help="The pin's name.")], data_dir: DataDir = None) -> None:
+    place = place_at(load(MaintenanceSettings, data_dir).lake_place)
+    open_table(place, "events")
+    remove_pin(place, name)
+    say(f"unpinned {name}: the next vacuum frees what nothing else keeps")
 
 
 @lake.command("delete-user", help="Erase what was received of one person up to now; there is no way back.")

@@ -15,6 +15,7 @@ from storage import metrics
 from storage.errors import LakeBroken
 from storage.lake.audit import Depth, audit
 from storage.lake.durability import Barrier
+from storage.lake.pins import read_pins
 from storage.lake.place import Place
 from storage.lake.tables import TABLES, TableName, table_uri
 from storage.maintenance.erasure import Receipt, erase
@@ -179,11 +180,14 @@ class Maintainer:
             if self.is_halted or self._is_stopping():
                 break
             with _timed("vacuum"):
-                files, leftovers = vacuum(self.lake / name, now)
+                files, leftovers = vacuum(self.lake / name, now, self._pinned if name == "events" else frozenset)
             self._sync(name)
             log.info("vacuumed", extra={"table": name, "files": files, "leftovers": leftovers})
             total += files + leftovers
         return total
+
+    def _pinned(self) -> frozenset[str]:
+        return frozenset(file.path for pin in read_pins(self.lake) for file in pin.files)
 
     def erase(self, project: int, distinct_id: str | None, now: datetime) -> Receipt:
         """Erase what was received of a person, or of the whole project, up to now.

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,11 +16,21 @@ from storage.lake.place import Place
 LEFTOVER_AGE = timedelta(days=1)
 
 
-def vacuum(table: Place, now: datetime) -> tuple[int, int]:
-    """Remove unnamed data files (by the table's own retention) and old temporaries; how many of each."""
+def vacuum(table: Place, now: datetime, kept: Callable[[], frozenset[str]] = frozenset) -> tuple[int, int]:
+    """Remove unnamed data files (by the table's own retention) and old temporaries; how many of each.
+
+    `kept` are files that stay, asked for when it is known what would go.
+    """
     try:
         # Only `full` removes files that no commit ever named.
-        removed = DeltaTable(str(table)).vacuum(full=True, dry_run=False)
+        handle = DeltaTable(str(table))
+        removed = handle.vacuum(full=True, dry_run=True)
+        if pinned := kept().intersection(removed):
+            removed = [path for path in removed if path not in pinned]
+            for path in removed:
+                (table / path).unlink(missing_ok=True)
+        elif removed:
+            removed = handle.vacuum(full=True, dry_run=False)
     except (DeltaError, OSError) as error:
         raise Unavailable(f"cannot vacuum {table.name}: {error}") from error
     return len(removed), sweep(table, now) if isinstance(table, Path) else 0

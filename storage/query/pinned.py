@@ -7,6 +7,7 @@ from deltalake.exceptions import DeltaError
 
 from schemas.questions import InvalidQuestion
 from storage.errors import Gone
+from storage.lake.pins import Pin, read_pins
 from storage.lake.place import place_at, sizes
 from storage.lake.snapshot import Snapshot, TableReader, snapshot_of
 from storage.lake.tables import TableName, table_uri
@@ -19,8 +20,8 @@ _NOT_KEPT = "asOf: version {} is not kept any more: what newer versions replaced
 class PinnedLake(Lake):
     """Reads events at one version, however often it is asked and whatever is committed meanwhile. For one thread."""
 
-    def __init__(self, lake: Lake, version: int, handle: DeltaTable | None = None) -> None:
-        """`handle` is of that version where it is not the newest."""
+    def __init__(self, lake: Lake, version: int, handle: DeltaTable | Pin | None = None) -> None:
+        """`handle` is of that version where it is not the newest, or the pin of one that the log has forgotten."""
         super().__init__(lake.place, lake.max_age_seconds)
         self.pinned_version = version
         self.is_past = handle is not None
@@ -43,7 +44,11 @@ class PinnedLake(Lake):
                 return _ordered(found)
         if self._handle is None:
             self._handle = DeltaTable(table_uri(self.place, name), version=self.pinned_version)
-        found = snapshot_of(self._handle, name, predicate)
+        if isinstance(self._handle, Pin):
+            files = tuple(f"{table_uri(self.place, name)}/{file.path}" for file in self._handle.files)
+            found = Snapshot(name, self.pinned_version, files)
+        else:
+            found = snapshot_of(self._handle, name, predicate)
         if self.is_past and None in sizes([place_at(file) for file in found.files]):
             raise Gone(_NOT_KEPT.format(self.pinned_version))
         return _ordered(found)
@@ -51,6 +56,8 @@ class PinnedLake(Lake):
     def total(self, app: str) -> int:
         """One application transaction of a version of the past, 0 where it was never written."""
         assert self._handle is not None
+        if isinstance(self._handle, Pin):
+            return self._handle.transactions.get(app, 0)
         return self._handle.transaction_version(app) or 0
 
 
@@ -71,7 +78,7 @@ def as_of(lake: Lake, wanted: int | datetime) -> PinnedLake:
     if isinstance(wanted, int):
         if not 0 <= wanted <= newest_version:
             raise InvalidQuestion(f"Invalid parameter: asOf, the newest version is {newest_version}")
-        return PinnedLake(lake, wanted, None if wanted == newest_version else _opened(uri, wanted))
+        return PinnedLake(lake, wanted, None if wanted == newest_version else _opened(lake, wanted))
     table = DeltaTable(uri)
     try:
         table.load_as_version(wanted)
@@ -84,8 +91,11 @@ def as_of(lake: Lake, wanted: int | datetime) -> PinnedLake:
     return PinnedLake(lake, version, None if version == newest_version else table)
 
 
-def _opened(uri: str, version: int) -> DeltaTable:
+def _opened(lake: Lake, version: int) -> DeltaTable | Pin:
     try:
-        return DeltaTable(uri, version=version)
+        return DeltaTable(table_uri(lake.place, "events"), version=version)
     except (DeltaError, OSError) as error:
+        for pin in read_pins(place_at(str(lake.place))):
+            if pin.version == version:
+                return pin
         raise Gone(_NOT_KEPT.format(version)) from error

@@ -86,6 +86,27 @@ def test_compact_deduplicates_dates_that_are_over_without_waiting(
     assert audit(lake, "scan").failures == []
 
 
+def test_pins_are_made_listed_with_their_bytes_and_let_go(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert "pinned version 9 as report: 9 files" in answer(data, capfd, "pin", "report")
+    answer(data, capfd, "pin", "early", "--version", "2")
+    answer(data, capfd, "compact")
+
+    early, report = json.loads(answer(data, capfd, "pins", "--json"))
+
+    assert (early["name"], early["version"], early["files"], early["filesErased"]) == ("early", 2, 2, 0)
+    assert report["bytes"] == report["bytesKept"] > early["bytes"], "compaction replaced every file"
+    assert answer(data, capfd, "pins").splitlines()[-1].split()[:2] == ["report", "9"]
+    answer(data, capfd, "unpin", "report")
+    assert "no pin report" in complaint(data, capfd, "unpin", "report")
+    assert "no version 77" in complaint(data, capfd, "pin", "later", "--version", "77")
+
+
+def test_compact_stores_the_sessions_of_dates_that_rest(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = answer(data, capfd, "compact")
+
+    assert out.splitlines()[2].split() == ["sessions", "0", "files", "->", "3"]
+
+
 def test_delete_user_gives_a_receipt_and_verify_agrees(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = answer(data, capfd, "delete-user", "person-3", "--project", "1")
 
@@ -170,6 +191,9 @@ def test_restore_of_what_is_not_there_says_so(data: Path, capfd: pytest.CaptureF
         ["verify"],
         ["restore", "1"],
         ["delete-user", "x", "--project", "1"],
+        ["pin", "x"],
+        ["pins"],
+        ["unpin", "x"],
         ["adopt"],
     ],
 )
