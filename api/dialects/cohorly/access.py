@@ -5,31 +5,32 @@ from typing import Any, cast
 from starlette.requests import Request
 
 from api.auth.acting import blocking
-from api.auth.keys import authenticate
+from api.auth.keys import authenticate, demand
 from api.dialects.cohorly.envelope import INGESTION
 from api.dialects.requests import bearer
 from api.dialects.surface import Failure
 from api.errors import limited, not_found, unauthorized
 from api.limits.limiter import Quota, subject_of
 from api.services import Services
-from schemas.projects import Dialect, Key, Project
+from schemas.projects import Dialect, Key, Project, Scope
 from storage.meta.keycache import KeyCache
 from storage.meta.projects import find_project, list_projects
 
 _LONGEST_TOKEN = 64
 
 
-async def account_key(held: Services, request: Request) -> Key:
-    """The account's key; raises Problem 401 or 429."""
+async def account_key(held: Services, request: Request, scope: Scope = Scope.READ) -> Key:
+    """The account's key, where it has the scope; raises Problem 401, 403 or 429."""
     key = await authenticate(held.keys, bearer(request), Dialect.COHORLY)
     request.state.standing = held.limiter.admit(Quota.COHORLY, subject_of(key), key.rate_limit)
+    demand(key, scope)
     return key
 
 
 async def project_of(held: Services, key: Key, reference: Any) -> Project:
     """The project of a number, or the account's first; one of somebody else is as unknown as one of nobody."""
     if reference in (None, ""):
-        projects = await blocking(list_projects, held.database, key.account_id)
+        projects = await projects_of(held, key)
         if not projects:
             raise not_found()
         return projects[0]
@@ -37,9 +38,15 @@ async def project_of(held: Services, key: Key, reference: Any) -> Project:
     if not (text.isascii() and text.isdecimal() and len(text) < 19) or isinstance(reference, bool):
         raise Failure(400, "invalid projectId")
     found = await blocking(find_project, held.database, "id", int(text))
-    if found is None or found.account_id != key.account_id:
+    if found is None or found.account_id != key.account_id or key.project_id not in (None, found.id):
         raise not_found()
     return found
+
+
+async def projects_of(held: Services, key: Key) -> list[Project]:
+    """Those that the key sees, by number."""
+    projects = await blocking(list_projects, held.database, key.account_id)
+    return [project for project in projects if key.project_id in (None, project.id)]
 
 
 def count_ingestion(held: Services, request: Request) -> None:

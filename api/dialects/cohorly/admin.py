@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.auth.acting import actor, blocking
-from api.dialects.cohorly.access import account_key, project_of
+from api.dialects.cohorly.access import account_key, project_of, projects_of
 from api.dialects.cohorly.envelope import bare
 from api.dialects.requests import clamped, json_of, now
 from api.dialects.surface import Failure
@@ -21,11 +21,11 @@ from schemas.instants import parse_instant, to_millis
 from schemas.listing import EventsQuestion
 from schemas.names import NamesQuestion
 from schemas.people import PeopleQuestion, Person
-from schemas.projects import Key, Project
+from schemas.projects import Key, Project, Scope
 from schemas.selection import Selection
 from schemas.windows import ALWAYS
 from storage.errors import Conflict
-from storage.meta.projects import NewProject, create_project, delete_project, list_projects
+from storage.meta.projects import NewProject, create_project, delete_project
 
 _BODY_BYTES = 64 * 1024
 _MOST_ROWS = 1000
@@ -52,11 +52,11 @@ class Admin:
 
     async def _projects(self, request: Request) -> Response:
         key = await account_key(self._held, request)
-        projects = await blocking(list_projects, self._held.database, key.account_id)
+        projects = await projects_of(self._held, key)
         return bare([await self._described(project) for project in projects])
 
     async def _create(self, request: Request) -> Response:
-        key = await account_key(self._held, request)
+        key = await account_key(self._held, request, Scope.ADMIN)
         body = await json_of(request, _BODY_BYTES)
         name = body.get("name") if isinstance(body, dict) else None
         if not isinstance(name, str) or not name.strip():
@@ -73,7 +73,7 @@ class Admin:
         return bare(await self._described(made), 201)
 
     async def _delete(self, request: Request) -> Response:
-        key = await account_key(self._held, request)
+        key = await account_key(self._held, request, Scope.ADMIN)
         project = await project_of(self._held, key, request.path_params["id"])
         by = actor(self._held, request, key)
         try:

@@ -12,6 +12,7 @@ from api.dialects.cohorly.envelope import bare
 from api.erasing import ids_of
 from api.services import Services
 from schemas.erasures import Erasure
+from schemas.projects import Scope
 
 
 class Privacy:
@@ -24,7 +25,7 @@ class Privacy:
         return [Route("/api/privacy/subjects/{id:path}", self._erase, methods=["DELETE"])]
 
     async def _erase(self, request: Request) -> Response:
-        key = await account_key(self._held, request)
+        key = await account_key(self._held, request, Scope.ADMIN)
         project = await project_of(self._held, key, request.query_params.get("projectId"))
         known = await ids_of(self._held.analytics, project.id, request.path_params["id"])
         by = actor(self._held, request, key)

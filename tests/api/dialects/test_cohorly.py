@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from schemas.instants import to_millis
+from schemas.projects import Dialect, Scope
 from storage.meta.checks import Check, record_check
+from storage.meta.keys import KeySpec, create_key
 from tests.api.dialects.world import World, serving
 
 MOUNTS = ["", "/compat/cohorly"]
@@ -359,3 +361,15 @@ def test_an_address_sends_a_hundred_times_in_ten_seconds(tmp_path_factory: pytes
         assert (answers[100].status_code, answers[100].json()) == (429, {"status": 0, "error": "rate limited"})
         assert int(answers[100].headers["retry-after"]) >= 1
         assert _api(world, "/api/projects").status_code == 200
+
+
+def test_a_key_that_reads_only_reads(world: World) -> None:
+    spec = KeySpec(world.first.account.id, Dialect.COHORLY, Scope.READ)
+    key = create_key(world.services.database, spec, datetime.now(UTC)).secret
+    assert _api(world, "/api/projects", key=key).status_code == 200
+    for answer in (
+        _api(world, "/api/projects", "POST", key, json={"name": "x"}),
+        _api(world, f"/api/projects/{world.project.id}", "DELETE", key),
+        _api(world, "/api/privacy/subjects/ann", "DELETE", key),
+    ):
+        assert (answer.status_code, answer.json()) == (403, {"error": "forbidden"})
