@@ -1,7 +1,7 @@
 """Pins: versions of `events` whose files vacuum leaves alone, each a small JSON file beside the tables.
 
 A pin lists its files itself: the log forgets old versions after two days. Erasure goes before a pin
-(docs/decisions/0012-pins.md): files that held the erased are deleted, and what they were pinned for is not whole.
+(docs/decisions/0015-pins.md): files that held the erased are deleted, and what they were pinned for is not whole.
 """
 
 import re
