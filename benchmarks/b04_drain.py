@@ -6,8 +6,8 @@ from itertools import islice
 
 from confluent_kafka import Producer
 
-from benchmarks.figures import Figure, Sample, costs, in_r, rates
-from benchmarks.meter import CpuMeter
+from benchmarks.figures import Figure, Sample, below, costs, in_r, rates
+from benchmarks.meter import CpuMeter, peak_bytes
 from benchmarks.run import Run
 from benchmarks.stacks import PARTITIONS, Naive, Ours, RunVoid
 from benchmarks.workload import Shape, Workload
@@ -57,6 +57,8 @@ def _compare(run: Run, ours: Ours, counting: Naive) -> list[Figure]:
         ]
     web = [_ours(run, ours, "web", form.drained // 2, 100) for _ in range(form.rounds if form.is_long else 2)]
     figures.append(in_r("B4", "web, 100 a record", web[1:], ("worker",), run.r, 25))
+    peak = peak_bytes(ours.processes.pids()["worker"]) / 1024**2
+    figures.append(below("B4", f"all {ours.accepted:,} events", "worker, MB at most", [peak], 500))
     if (rows := ours.stored()) != ours.accepted:
         raise RunVoid(f"{ours.accepted} events in the backlog, {rows} rows in the lake")
     return figures

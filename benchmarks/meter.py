@@ -15,7 +15,6 @@ from msgspec import Raw, Struct
 from benchmarks.workload import Workload
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _PACKAGES: Final = (
     "confluent-kafka",
     "deltalake",
@@ -57,9 +56,10 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def resident_bytes(pid: int) -> int:
-    """Memory of a process that is in RAM now."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+def peak_bytes(pid: int) -> int:
+    """The most memory that a process ever had in RAM."""
+    found = next(line for line in _lines(f"/proc/{pid}/status") if line.startswith("VmHWM:"))
+    return int(found.split()[1]) * 1024
 
 
 class CpuMeter:

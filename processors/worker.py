@@ -27,7 +27,7 @@ from processors.telling import Nothing, Telling
 from schemas.live import SLOT_SECONDS, LiveMessage, PartitionStatus
 from storage import metrics
 from storage.lake import recent
-from storage.lake.columns import Chunk
+from storage.lake.columns import Chunk, live_columns
 
 log = logging.getLogger(__name__)
 
@@ -236,7 +236,7 @@ class Worker:
         accepted = [self.owned[partition].state.accept(records, self.decode) for partition, records in taken.items()]
         chunk = self.batch.add(accepted, size, time.monotonic())
         if chunk is not None:
-            self._unfolded.append(chunk)
+            self._unfolded.append(live_columns([chunk]))
         if refused := refusals(self.flusher.events.chain, (letter for one in accepted for letter in one.rejects)):
             self.publisher.publish(refused)
         if self.batch.is_ready(self.policy.flush, time.monotonic()):

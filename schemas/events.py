@@ -175,14 +175,13 @@ def check_shapes(events: Sequence[Event], lines: Sequence[bytes], limits: EventL
     """
     # A line this short breaks no limit unless it holds a NUL.
     short = min(2 * limits.depth, limits.harmless_bytes)
-    doubtful = [place for place, line in enumerate(lines) if len(line) > short]
-    if b"\\u0000" in b"".join(lines):
-        doubtful = list(range(len(lines)))
-    for place in doubtful:
-        line = lines[place]
+    has_nul = b"\\u0000" in b"".join(lines)
+    for event, line in zip(events, lines, strict=True):
+        if (size := len(line)) <= short and not has_nul:
+            continue
         is_flat = line.count(b"{") + line.count(b"[") <= limits.depth
-        if not is_flat or len(line) > limits.harmless_bytes or b"\\u0000" in line:
-            check_event(events[place], line, limits, 0)
+        if not is_flat or size > limits.harmless_bytes or has_nul:
+            check_event(event, line, limits, 0)
 
 
 def _check_sizes(event: Event, size: int, limits: EventLimits) -> None:

@@ -95,7 +95,8 @@ def _sources(events: Sequence[Event], otherwise: pa.Array) -> pa.Array:
 
 def _json(values: list[Any]) -> pa.Array:
     encode = _ENCODER.encode
-    return pa.array([None if value is None else encode(value) for value in values], pa.binary()).cast(pa.string())
+    # A view, not a cast: the encoder writes UTF-8, and to check that again costs more than to encode.
+    return pa.array([None if value is None else encode(value) for value in values], pa.binary()).view(pa.string())
 
 
 def _web_columns(webs: Sequence[Web]) -> dict[str, pa.Array]:
@@ -201,7 +202,7 @@ _LIVE = (
 
 def live_columns(chunks: Sequence[Chunk]) -> Chunk:
     """What live state needs of some chunks, in one."""
-    return pa.concat_tables([chunk.select(_LIVE) for chunk in chunks]).combine_chunks()
+    return pa.concat_tables([chunk.select(_LIVE) for chunk in chunks])
 
 
 def live_groups(chunk: Chunk, slot_seconds: int, first: int, last: int) -> list[LiveGroup]:
