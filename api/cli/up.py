@@ -18,7 +18,15 @@ from api.cli.options import DataDir, load
 from api.cli.output import Failure, announce
 from api.cli.processes import Child, Supervisor, last_line, output_path
 from api.cli.running import Member, Running, UpLock, get_status, is_listening, write_running
-from api.cli.serve import api_command, command_of, environment_of, listen, maintain_command, worker_command
+from api.cli.serve import (
+    api_command,
+    command_of,
+    environment_of,
+    listen,
+    maintain_command,
+    worker_command,
+    worker_environment_of,
+)
 from api.cli.wakeups import Wakeups
 from api.settings import ApiSettings
 from storage.settings import DataDirectory
@@ -182,8 +190,8 @@ class _Up:
             command = (*api_command(name), "--fd", str(self._listener), "--logs", str(self._directory.logs))
             self.supervisor.add(Child(name, command, *_API, environment=self._environment, fds=(self._listener,)))
         for name in [f"worker-{number}" for number in range(workers)]:
-            command = worker_command(name)
-            self.supervisor.add(Child(name, command, *_WORKER, environment=self._environment, needs_log=True))
+            environment = worker_environment_of(self._settings)
+            self.supervisor.add(Child(name, worker_command(name), *_WORKER, environment=environment, needs_log=True))
         self.supervisor.add(Child("maintain", maintain_command("maintain"), *_MAINTAIN, environment=self._environment))
 
     def _await_ready(self) -> None:
