@@ -16,7 +16,6 @@ from api.cli.output import Failure
 from api.settings import ApiSettings
 from storage.settings import StorageSettings
 
-
 # One heap, and Arrow's columns in it: what one thread frees another can use. It saves a worker 90 to 250 MB and costs
 # no time; it must be there before the program starts, and what the environment says already goes before it.
 _WORKER_MEMORY = {"MALLOC_ARENA_MAX": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
