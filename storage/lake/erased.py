@@ -32,8 +32,8 @@ class Erased:
         """Whether what was received of a person at this unix ms is erased."""
         if received > self.newest:
             return False
-        until = max(self.until.get(_key(project, who), -1) for who in (distinct_id, None))
-        return received <= until
+        listed = (self.until.get(_key(project, who)) for who in (distinct_id, None))
+        return any(until is not None and received <= until for until in listed)
 
     def with_person(self, project: int, distinct_id: str | None, at: int) -> "Erased":
         """The list with one more person, or with all of a project, without those whom no log holds any more."""

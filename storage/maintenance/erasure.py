@@ -11,6 +11,7 @@ Each step looks at what is there, so that a repeat finishes what was interrupted
 """
 
 import logging
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ from storage.maintenance.swap import MAINTAIN, Swapped, SwapRefused, commit, rew
 log = logging.getLogger(__name__)
 
 _TABLES: Final[tuple[TableName, ...]] = ("events", "sessions", "dead_letters")
-# Writers in between refuse a swap now and then; this many times in a row is no chance any more.
+# Writers in between refuse a swap now and then; this many times in a row is no chance any more. The pause is of no
+# fixed length, so that nobody who also takes turns stays in step.
 _TRIES = 20
 _PAUSE_SECONDS = 0.25
 
@@ -189,7 +191,7 @@ def _rebuilt(lake: Place, now: datetime) -> list[date]:
     """E5: waits for a moment at which rollups stand where events stand; the hourly task does what is left."""
     for turn in range(_TRIES):
         if turn:
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(random.uniform(0, 2 * _PAUSE_SECONDS))
         try:
             if days := rebuild_rollups(lake, now):
                 return days
@@ -201,7 +203,7 @@ def _rebuilt(lake: Place, now: datetime) -> list[date]:
 def _insist(step: Callable[[], _T]) -> _T:
     for turn in range(_TRIES):
         if turn:
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(random.uniform(0, 2 * _PAUSE_SECONDS))
         try:
             return step()
         except SwapRefused as refused:
