@@ -10,7 +10,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from storage.errors import Unavailable
-from storage.lake.place import Place
+from storage.lake.place import Place, sizes
 
 # Longer than any query holds a version, and than a writer may be stopped between its file and its commit.
 LEFTOVER_AGE = timedelta(days=1)
@@ -26,7 +26,10 @@ def vacuum(table: Place, now: datetime, kept: Callable[[], frozenset[str]] = fro
         handle = DeltaTable(str(table))
         removed = handle.vacuum(full=True, dry_run=True)
         if pinned := kept().intersection(removed):
-            removed = [path for path in removed if path not in pinned]
+            unnamed = [path for path in removed if path not in pinned]
+            # What went before stays listed for as long as its tombstone.
+            there = sizes([table / path for path in unnamed])
+            removed = [path for path, size in zip(unnamed, there, strict=True) if size is not None]
             for path in removed:
                 (table / path).unlink(missing_ok=True)
         elif removed:

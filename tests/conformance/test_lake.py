@@ -23,6 +23,7 @@ from storage.lake.audit import audit
 from storage.lake.columns import rows_table
 from storage.lake.commit import FencedTable, Span
 from storage.lake.deltalog import transactions_of
+from storage.lake.pins import make_pin, read_pins, remove_pin
 from storage.lake.place import Place, let_read, names_in, sizes
 from storage.lake.publication import DATABASE, SCRIPT, publish
 from storage.lake.rollups import catch_up
@@ -261,6 +262,42 @@ def test_vacuum_frees_what_no_version_within_the_retention_names(lake: Place) ->
 
     assert sizes(old) == [None] * 4
     assert _keys(lake) == offsets(0, 20)
+
+
+def test_a_pin_holds_what_vacuum_would_free(lake: Place) -> None:
+    _filled(lake)
+    assert read_pins(lake) == []
+    pin = make_pin(lake, "report", None, NOW)
+    table = _table(lake)
+    merge(table, "events", live_files(table), datetime.now(UTC), Resources())
+    _table(lake).alter.set_table_properties({"delta.deletedFileRetentionDuration": "interval 0 seconds"})
+    kept = frozenset(file.path for file in pin.files[1:])
+
+    assert read_pins(lake) == [pin]
+    assert [vacuum(lake / "events", datetime.now(UTC), lambda: kept) for _ in range(2)] == [(1, 0), (0, 0)]
+    assert pin.missing(lake) == 1
+    remove_pin(lake, "report")
+    assert read_pins(lake) == []
+    vacuum(lake / "events", datetime.now(UTC))
+    assert pin.missing(lake) == 4
+    assert _keys(lake) == offsets(0, 20)
+
+
+def test_sessions_of_dates_that_rest_are_stored_for_analysts(lake: Place, tmp_path: Path) -> None:
+    writer = Writer(lake)
+    for day in days(2):
+        writer.append(writer.rows(7, day))
+    now = datetime.now(UTC) + timedelta(days=1)
+    maintainer = Maintainer(lake, tmp_path, MergePolicy(), RetentionPolicy(dead_letter_days=100_000), Resources())
+
+    def counted() -> list[list[str]]:
+        with ask(lake, "SELECT is_open, count(*), sum(events) FROM sessions GROUP BY ALL") as answer:
+            return answer.first(2)
+
+    assert counted() == [["true", "14", "14"]]
+    maintainer.merge_due(now)
+    maintainer.store_sessions(now)
+    assert counted() == [["false", "14", "14"]]
 
 
 def test_maintenance_merges_expires_and_adds_up(lake: Place, tmp_path: Path) -> None:
