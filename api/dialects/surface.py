@@ -74,13 +74,7 @@ class SurfaceApp:
         origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
         if scope["method"] == "OPTIONS":
             preflight = self.surface.preflight(scope["path"], origin)
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": 204,
-                    "headers": list(preflight),
-                }
-            )
+            await send({"type": "http.response.start", "status": 204, "headers": list(preflight)})
             await send({"type": "http.response.body"})
             return
         cors = self.surface.cors(scope["path"], origin)
@@ -111,12 +105,7 @@ class SurfaceApp:
     async def _on_problem(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
         # What the core says of a request's parameters is worth telling; all else has the dialect's own words.
-        return self._answer(
-            request,
-            error.status,
-            error.message if error.status == 400 else None,
-            error.headers,
-        )
+        return self._answer(request, error.status, error.message if error.status == 400 else None, error.headers)
 
     async def _on_http(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

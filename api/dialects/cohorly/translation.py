@@ -67,11 +67,7 @@ def alias_of(record: Any) -> dict[str, Any]:
     """That two ids are one person. Raises InvalidRecord."""
     if not isinstance(record, dict):
         raise InvalidRecord("invalid alias")
-    return {
-        "event": ALIAS,
-        "userId": _id(record.get("distinct_id")),
-        "properties": {"alias": _id(record.get("alias"))},
-    }
+    return {"event": ALIAS, "userId": _id(record.get("distinct_id")), "properties": {"alias": _id(record.get("alias"))}}
 
 
 def known_once(events: list[tuple[int, Mapping[str, Any]]]) -> list[tuple[int, Mapping[str, Any]]]:

@@ -36,10 +36,7 @@ def enveloped(data: Any) -> Response:
 
 def error_body(_: str, status: int, detail: str | None) -> bytes:
     """An error in the same envelope; what is wrong with parameters is listed in `errors`."""
-    meta: dict[str, Any] = {
-        "status": status,
-        "message": _MESSAGES.get(status, _INTERNAL),
-    }
+    meta: dict[str, Any] = {"status": status, "message": _MESSAGES.get(status, _INTERNAL)}
     if detail is not None and status == 400:
         meta["errors"] = detail.split("\n")
     return msgspec.json.encode({"success": False, "data": None, "meta": meta})

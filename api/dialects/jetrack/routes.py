@@ -114,15 +114,8 @@ class _Routes:
             used += answered.total.pageviews
         return enveloped(
             {
-                "currentPeriod": {
-                    "start": _instant(month.start),
-                    "end": _instant(month.end),
-                },
-                "pageviews": {
-                    "used": used,
-                    "limit": None,
-                    "percentage": usage_percentage(used, None),
-                },
+                "currentPeriod": {"start": _instant(month.start), "end": _instant(month.end)},
+                "pageviews": {"used": used, "limit": None, "percentage": usage_percentage(used, None)},
                 "websites": {"used": len(projects), "limit": None},
             }
         )
@@ -152,11 +145,7 @@ class _Routes:
         series = told(await self._held.analytics.ask(OverviewQuestion(selection, days))).series
         return enveloped(
             [
-                {
-                    "date": day.label,
-                    "uniqueVisitors": figures.visitors,
-                    "totalPageviews": figures.pageviews,
-                }
+                {"date": day.label, "uniqueVisitors": figures.visitors, "totalPageviews": figures.pageviews}
                 for day, figures in zip(days, series, strict=True)
             ]
         )
@@ -167,16 +156,7 @@ class _Routes:
             raise not_found()
         limit = clamped(request.query_params.get("limit"), 100, _MOST_ROWS)
         rows = told(await self._held.analytics.ask(BreakdownQuestion(selection, dimension, limit=limit))).rows
-        return enveloped(
-            [
-                {
-                    "name": row.value,
-                    "visitors": row.visitors,
-                    "pageviews": row.pageviews,
-                }
-                for row in rows
-            ]
-        )
+        return enveloped([{"name": row.value, "visitors": row.visitors, "pageviews": row.pageviews} for row in rows])
 
     async def _realtime(self, request: Request, key: Key) -> Response:
         project = await self._project(request, key)
@@ -187,20 +167,14 @@ class _Routes:
         project = await blocking(find_project, self._held.database, "website_id", request.path_params["id"])
         if project is None:
             raise not_found()
-        if project.account_id != key.account_id or key.project_id not in (
-            None,
-            project.id,
-        ):
+        if project.account_id != key.account_id or key.project_id not in (None, project.id):
             raise forbidden()
         in_zone(project.timezone)
         return project
 
     async def _selected(self, request: Request, key: Key) -> tuple[Project, Selection]:
         project = await self._project(request, key)
-        return project, Selection(
-            project.id,
-            read_range(request.query_params, ZoneInfo(project.timezone), now()),
-        )
+        return project, Selection(project.id, read_range(request.query_params, ZoneInfo(project.timezone), now()))
 
 
 def usage_percentage(used: int, limit: int | None) -> float:

@@ -26,13 +26,7 @@ _EXPOSED = (
     b"Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset,"
     b" Streamgauge-Accuracy, Streamgauge-Timezone, Streamgauge-Watermark"
 )
-_CORS: Headers = (
-    _ANY_ORIGIN,
-    (
-        b"access-control-expose-headers",
-        _EXPOSED,
-    ),
-)
+_CORS: Headers = (_ANY_ORIGIN, (b"access-control-expose-headers", _EXPOSED))
 _PREFLIGHT: Headers = (
     _ANY_ORIGIN,
     (b"access-control-allow-methods", b"GET, POST, OPTIONS"),

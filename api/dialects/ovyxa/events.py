@@ -15,15 +15,7 @@ from api.services import Services
 from schemas.projects import Project
 
 _BODY_BYTES = 1024 * 1024
-_TEXTS = (
-    "site_id",
-    "url",
-    "referrer",
-    "user_agent",
-    "ip_address",
-    "name",
-    "event_name",
-)
+_TEXTS = ("site_id", "url", "referrer", "user_agent", "ip_address", "name", "event_name")
 
 
 class Events:
@@ -66,21 +58,9 @@ class Events:
         # A server speaks for its visitor where it says who that is; else the request is the visitor's own.
         address = body.get("ip_address") or sender.address(request.scope)
         agent = body.get("user_agent") or request.headers.get("user-agent", "")
-        event = {
-            "event": name,
-            "properties": properties or {},
-            "eventId": request.headers.get("idempotency-key"),
-        }
-        event["context"] = {
-            "url": body.get("url"),
-            "referrer": body.get("referrer"),
-            "userAgent": agent or None,
-        }
-        origin = From(
-            "ovyxa",
-            sender.visitor_of(project.id, address, agent),
-            sender.country_of(address),
-        )
+        event = {"event": name, "properties": properties or {}, "eventId": request.headers.get("idempotency-key")}
+        event["context"] = {"url": body.get("url"), "referrer": body.get("referrer"), "userAgent": agent or None}
+        origin = From("ovyxa", sender.visitor_of(project.id, address, agent), sender.country_of(address))
         try:
             [event_id] = await self._held.intake.accept(project.id, origin, [event])
         except InvalidItem as error:

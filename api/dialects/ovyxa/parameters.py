@@ -7,15 +7,7 @@ from zoneinfo import ZoneInfo
 from starlette.datastructures import QueryParams
 
 from api.dialects.ovyxa.envelope import invalid, missing
-from schemas.windows import (
-    Bucket,
-    Interval,
-    InvalidWindow,
-    TimeRange,
-    buckets,
-    day_start,
-    zone_named,
-)
+from schemas.windows import Bucket, Interval, InvalidWindow, TimeRange, buckets, day_start, zone_named
 
 _REQUIRED = ("site_id", "date_from", "date_to")
 

@@ -18,12 +18,7 @@ from api.dialects.ovyxa.parameters import Period, demand_required, read_period
 from api.dialects.requests import clamped
 from api.dialects.telling import in_zone, told
 from api.services import Services
-from schemas.figures import (
-    BreakdownQuestion,
-    BreakdownRow,
-    OverviewQuestion,
-    change_percent,
-)
+from schemas.figures import BreakdownQuestion, BreakdownRow, OverviewQuestion, change_percent
 from schemas.filters import EVERYTHING, Filter
 from schemas.projects import Project
 from schemas.selection import Selection
@@ -94,10 +89,7 @@ class Statistics:
         figures = self._held.live.figures(project.id, time.time_ns() // 1_000_000, _MINUTES)
         zone = ZoneInfo(project.timezone)
         data = {
-            "metrics": {
-                "visitors": figures.active_users["5m"],
-                "pageviews": figures.pageviews,
-            },
+            "metrics": {"visitors": figures.active_users["5m"], "pageviews": figures.pageviews},
             "timeseries": [
                 {"minute": _clock(minute.minute, zone), "visitors": minute.users}
                 for minute in figures.per_minute[-_MINUTES:]

@@ -94,13 +94,7 @@ class Export:
         return [_day(day.label, figures) for day, figures in reversed(list(days))]
 
     async def _table(
-        self,
-        project: Project,
-        period: Period,
-        columns: Sequence[tuple[str, str, str]],
-        limit: int,
-        *,
-        pageviews: bool,
+        self, project: Project, period: Period, columns: Sequence[tuple[str, str, str]], limit: int, *, pageviews: bool
     ) -> list[list[Any]]:
         selection = Selection(project.id, period.span, equals("isPageview", pageviews))
         question = TableQuestion(selection, tuple(field for _, _, field in columns), limit)
