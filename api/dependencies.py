@@ -106,8 +106,8 @@ class Access:
             filters = both(filters, segment)
         return Asked(Selection(project, common.span, filters, common.includes_bots), replace(common, filters=filters))
 
-    def reading(self, default: timedelta = DEFAULT_RANGE) -> Reading:
-        """The dependency of a route that takes the common parameters in its query."""
+    def reading(self, default: timedelta = DEFAULT_RANGE, *, compares: bool = False) -> Reading:
+        """The dependency of a route that takes the common parameters in its query, `compare` where it `compares`."""
 
         async def read(
             request: Request,
@@ -135,6 +135,8 @@ class Access:
             }
             with parameters():
                 common = read_common(values, _now(), default)
+                if common.comparison is not None and not compares:
+                    raise InvalidQuestion("Invalid parameter: compare, ask for the earlier time")
             return await self.asked(key, request, common)
 
         return read

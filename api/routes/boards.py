@@ -49,7 +49,7 @@ class ProjectShelf:
 def create_router(keeping: Keeping) -> APIRouter:
     """The route; its path is below the prefix of the surface."""
     router = APIRouter(tags=["dashboards"])
-    read = keeping.access.reading()
+    read = keeping.access.reading(compares=True)
 
     @router.get("/dashboards/{id}/data")
     async def dashboard_data(request: Request, asked: Annotated[Asked, Depends(read)], thing_id: ThingId) -> Response:

@@ -29,7 +29,7 @@ def create_router(keeping: Keeping) -> APIRouter:
     steps = [{"name": "Prices", "path": "/pricing"}, {"name": "Signed up", "event": "signup"}]
     example = {"name": "Sign-up", "steps": steps, "windowSeconds": 3600}
     add_routes(router, Crud(keeping, Resource(Funnel, "/funnels", example, role=Role.MEMBER, show=_shown)))
-    read = keeping.access.reading()
+    read = keeping.access.reading(compares=True)
 
     @router.get("/funnels/{id}/results")
     async def funnel_results(

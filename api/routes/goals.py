@@ -22,7 +22,7 @@ def create_router(keeping: Keeping) -> APIRouter:
     router = APIRouter(tags=["goals"])
     example = {"name": "Signed up", "type": "event", "event": "signup", "value": 5}
     add_routes(router, Crud(keeping, Resource(Goal, "/goals", example, role=Role.MEMBER, show=_shown)))
-    read = keeping.access.reading()
+    read = keeping.access.reading(compares=True)
 
     @router.get("/goals/{id}/results")
     async def goal_results(

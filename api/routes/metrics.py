@@ -24,7 +24,7 @@ def create_router(analytics: Analytics, access: Access) -> APIRouter:
     @router.get("/metrics", responses=_EXAMPLE)
     async def get_metric(
         request: Request,
-        asked: Annotated[Asked, Depends(access.reading())],
+        asked: Annotated[Asked, Depends(access.reading(compares=True))],
         metric: Text = None,
         interval: Text = None,
         event: Text = None,

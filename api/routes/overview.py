@@ -33,7 +33,7 @@ def create_router(analytics: Analytics, access: Access) -> APIRouter:
 
     @router.get("/overview", responses=_EXAMPLE)
     async def get_overview(
-        request: Request, asked: Annotated[Asked, Depends(access.reading())], interval: Text = None
+        request: Request, asked: Annotated[Asked, Depends(access.reading(compares=True))], interval: Text = None
     ) -> Response:
         """Events, pageviews, visitors and sessions of the whole range and of each bucket of it."""
         common = asked.common

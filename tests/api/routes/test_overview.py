@@ -238,3 +238,10 @@ def test_parameters_that_are_wrong(world: World, path: str, params: Mapping[str,
 def test_breakdowns_that_are_wrong(world: World, params: Mapping[str, str], message: str) -> None:
     answer = world.client.get("/api/v1/breakdowns", params)
     assert (answer.status_code, answer.json()) == (400, {"error": "bad_request", "message": message})
+
+
+def test_a_list_that_cannot_compare_says_so(world: World) -> None:
+    for path in ("breakdowns?dimension=path", "events?", "sessions?", "events/names?"):
+        answer = world.client.get(f"/api/v1/{path}&compare=previous_year")
+        assert answer.status_code == 400, path
+        assert answer.json()["message"] == "Invalid parameter: compare, ask for the earlier time"
