@@ -86,8 +86,9 @@ class Ingestion:
         return bare({"status": 1})
 
     async def _read(self, request: Request) -> tuple[list[Any], list[int]]:
-        """The records and the project of each."""
-        count_ingestion(self._held, request)
+        """The records and the project of each; aliases are few, and count against no limit."""
+        if request.url.path != "/alias":
+            count_ingestion(self._held, request)
         header = request.headers.get("x-cohorly-token")
         try:
             body = await json_of(request, _BODY_BYTES)

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.auth.acting import blocking
-from api.dialects.jetrack.envelope import enveloped, error_body
+from api.dialects.jetrack.envelope import InvalidParameters, enveloped, error_body
 from api.dialects.jetrack.parameters import read_range
 from api.dialects.requests import clamped, either_header, now
 from api.dialects.surface import Surface
@@ -25,7 +25,7 @@ from schemas.figures import BreakdownQuestion, OverviewQuestion
 from schemas.instants import format_millis, to_millis
 from schemas.projects import Dialect, Key, Project
 from schemas.selection import Selection
-from schemas.windows import Interval, TimeRange, buckets
+from schemas.windows import Interval, InvalidWindow, TimeRange, buckets
 from storage.meta.accounts import account
 from storage.meta.projects import find_project, list_projects
 
@@ -141,7 +141,10 @@ class _Routes:
 
     async def _timeseries(self, request: Request, key: Key) -> Response:
         project, selection = await self._selected(request, key)
-        days = tuple(buckets(selection.span, Interval.DAY, ZoneInfo(project.timezone)))
+        try:
+            days = tuple(buckets(selection.span, Interval.DAY, ZoneInfo(project.timezone)))
+        except InvalidWindow as error:
+            raise InvalidParameters(["from and to are too far apart"]) from error
         series = told(await self._held.analytics.ask(OverviewQuestion(selection, days))).series
         return enveloped(
             [

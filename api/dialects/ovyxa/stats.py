@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,13 +15,14 @@ from api.auth.acting import blocking
 from api.dialects.ovyxa.access import authenticated, site_of
 from api.dialects.ovyxa.envelope import invalid, metrics_of, missing, statistics
 from api.dialects.ovyxa.parameters import Period, demand_required, read_period
-from api.dialects.requests import clamped
+from api.dialects.requests import clamped, now
 from api.dialects.telling import in_zone, told
 from api.services import Services
 from schemas.figures import BreakdownQuestion, BreakdownRow, OverviewQuestion, change_percent
 from schemas.filters import EVERYTHING, Filter
 from schemas.projects import Project
 from schemas.selection import Selection
+from schemas.windows import TimeRange
 
 # Each breakdown by its path: the dimension of the core, and what Ovyxa calls a value.
 _BREAKDOWNS = {
@@ -95,7 +96,10 @@ class Statistics:
                 for minute in figures.per_minute[-_MINUTES:]
             ],
         }
-        return statistics(data, 0)
+        # Bots are in no live figure: they are counted in the lake, some seconds later.
+        recent = TimeRange(now() - timedelta(minutes=_MINUTES), now())
+        question = OverviewQuestion(Selection(project.id, recent))
+        return statistics(data, told(await self._held.analytics.ask(question)).bots)
 
     async def _read(self, request: Request) -> tuple[Project, Period, Filter]:
         key = await authenticated(self._held, request)

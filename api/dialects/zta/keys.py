@@ -11,6 +11,7 @@ from api.auth.acting import blocking
 from api.dialects.zta.access import Access
 from api.dialects.zta.envelope import bad, named, unknown
 from api.dialects.zta.parameters import instant
+from api.dialects.zta.things import name_of
 from schemas.projects import Dialect, Role, Scope
 from storage.errors import NotFound
 from storage.meta.keys import KeyRecord, KeySpec, create_key, key_record, list_keys, revoke_key
@@ -41,9 +42,7 @@ class ApiKeys:
 
     async def _create(self, request: Request) -> Response:
         key, body = await self._access.change(request)
-        name = body.get("name")
-        if not isinstance(name, str) or not name.strip():
-            raise bad("API key name is required")
+        name = name_of(body, "API key")
         scope = _SCOPES.get(body["scope"]) if isinstance(body.get("scope"), str) else None
         if scope is None:
             raise bad("Invalid scope. Must be: read, write, or admin")

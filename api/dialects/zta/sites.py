@@ -118,6 +118,8 @@ class Sites:
             )
         except Conflict as error:
             raise Failure(409, "A site with this name already exists") from error
+        except ValueError as error:
+            raise bad("Invalid settings") from error
         return named({"site": _described(changed) | {"updatedAt": instant(at)}})
 
     async def _purge(self, request: Request) -> Response:

@@ -361,6 +361,7 @@ def test_an_address_sends_a_hundred_times_in_ten_seconds(tmp_path_factory: pytes
         assert (answers[100].status_code, answers[100].json()) == (429, {"status": 0, "error": "rate limited"})
         assert int(answers[100].headers["retry-after"]) >= 1
         assert _api(world, "/api/projects").status_code == 200
+        assert _send(world, "/alias", {"alias": "a", "distinct_id": "b"}).status_code == 200
 
 
 def test_a_key_that_reads_only_reads(world: World) -> None:

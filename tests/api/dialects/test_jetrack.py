@@ -175,3 +175,10 @@ def test_too_many_requests_of_one_key(world: World) -> None:
     assert _error(answers[600]) == (429, "Too many requests")
     assert int(answers[600].headers["retry-after"]) >= 1
     assert _get(world, "/account").status_code == 200
+
+
+def test_a_century_by_day_is_too_much(world: World) -> None:
+    path = f"/websites/{world.project.website_id}/stats/timeseries"
+    answer = _get(world, path, **{"from": "1900-01-01", "to": "2026-11-24"})
+    assert _error(answer) == (400, "Invalid request")
+    assert answer.json()["meta"]["errors"] == ["from and to are too far apart"]

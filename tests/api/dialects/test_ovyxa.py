@@ -314,3 +314,10 @@ def test_a_segment_filters(world: World) -> None:
     assert _stats(world, "overview", segment=kept.id)["data"]["metrics"]["pageviews"] == 1
     [page] = _stats(world, "pages", segment=kept.id)["data"]["results"]
     assert page["page"] == "/b"
+
+
+def test_realtime_tells_the_bots_that_it_left_out(world: World) -> None:
+    site = world.another(project="Crawled", domain="crawled.example").project
+    at = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
+    world.append([_view(site.id, at, "crawler", is_bot=True), _view(site.id, at, "person")])
+    assert _get(world, "realtime", site_id=site.site_id).json()["meta"]["filtered_bot_traffic"] == 1

@@ -285,6 +285,9 @@ def test_sites_come_change_and_go(world: World, mount: str) -> None:
     assert (changed["name"], changed["timezone"]) == (f"New{mount}", "Europe/Berlin")
     ok(_track(world, {"type": "pageview", "siteId": site["id"], "path": "/xyz"}))
     assert world.flow() == []
+    for days in (0, -1, 10**6):
+        kept = {"id": site["id"], "settings": {"dataRetention": days}}
+        assert error_of(call(world, path, "PATCH", json=kept)) == (400, "Invalid settings")
     listed = {one["id"]: one for one in ok(call(world, path))["sites"]}
     assert listed[site["id"]]["stats"] == {"pageviews": 0, "visitors": 0, "lastPageview": None}
     assert listed[world.project.site_id]["stats"]["pageviews"] >= 4
@@ -342,6 +345,8 @@ def test_a_key_past_its_time_is_told_apart(world: World) -> None:
     long_ago = datetime.now(UTC) - timedelta(days=2)
     spec = KeySpec(world.first.account.id, Dialect.ZTA, Scope.READ, name="old", expires_at=long_ago + timedelta(days=1))
     old = create_key(world.services.database, spec, long_ago).secret
+    long = {"name": "n" * 101, "scope": "read"}
+    assert error_of(call(world, "/api/api-keys", "POST", json=long))[0] == 400
     site = {"siteId": world.project.site_id}
     assert error_of(call(world, "/api/stats", token=old, params=site)) == (401, "API key has expired")
 
