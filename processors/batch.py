@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from processors.enrich.names import kind_of
 from processors.partition import Accepted, RecordCount
 from schemas.deadletters import DeadLetter
+from schemas.kinds import kind_of
 from schemas.rows import Events
 from storage.lake.columns import Chunk, dates_of, events_table
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from ua_parser import parse
 
-from processors.enrich.bots import bot_rule
+from schemas.bots import bot_rule
 from schemas.rows import NOBODY, Agent, Device
 
 # Longer agents are cut: no browser sends more, and both the parse and the cache must stay bounded.

@@ -9,6 +9,7 @@ from processors.enrich.campaigns import UTM_NAMES
 from processors.enrich.countries import country_code
 from processors.enrich.pages import NOWHERE, page
 from processors.enrich.referrers import arrival
+from schemas.bots import AGENT_PROPERTIES
 from schemas.events import Context
 from schemas.rows import NO_WEB, NOWHERE_FROM, Agent, Campaign, Web
 
@@ -18,10 +19,7 @@ _COLUMNS: dict[str, str] = {
     **{name: name for name in _PLAIN},
     **{f"${name}": name for name in _PLAIN},
     "$current_url": "url",
-    "user_agent": "user_agent",
-    "$user_agent": "user_agent",
-    "userAgent": "user_agent",
-    "$userAgent": "user_agent",
+    **dict.fromkeys(AGENT_PROPERTIES, "user_agent"),
 }
 WEB_KEYS = frozenset(_COLUMNS)
 

@@ -21,7 +21,7 @@ from storage.query.planner import Plan, event_of
 from storage.query.rows import Rows
 from storage.sketches import STORED_LG_K, People, PeopleUnion, standard_error
 
-# The rule of processors.enrich.names, over names as they are stored.
+# The rule of schemas.kinds, over names as they are stored.
 _PAGEVIEW = "lower(regexp_replace(event, '[$_ -]', '', 'g')) IN ('pageview', 'pageviewed')"
 _IS_SOMEBODY = "person <> ''"
 _EVENTS = Plan(None, ())

@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence, Set
 
 from processors.decode import Decoded, DecodePolicy, LogRecord, complete, decode_record
-from processors.enrich.names import kind_of
 from processors.poison import decode_around
 from schemas.deadletters import DeadLetter
 from schemas.instants import to_millis
+from schemas.kinds import kind_of
 from schemas.records import SegmentHeader, encode_segment, record_headers
 from schemas.rows import Row, WebFields
 from storage.lake.columns import Chunk, events_table

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.enrich.countries import country_code
-from processors.enrich.names import is_pageview, is_system
+from schemas.kinds import is_pageview, is_system
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ Python-urllib and WinHTTP among the spiders, and any agent with `silk`, `yahoo` 
 import re
 from typing import Literal, get_args
 
+# Where an event may forward the user agent it came from; the first is preferred.
+AGENT_PROPERTIES = ("user_agent", "$user_agent", "userAgent", "$userAgent")
+
 BotRule = Literal["headless", "preview", "spider", "crawler"]
 RULES: tuple[BotRule, ...] = get_args(BotRule)
 

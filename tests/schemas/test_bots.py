@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.enrich.bots import RULES, bot_rule
+from schemas.bots import RULES, bot_rule
 
 _WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
 
