@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
+from schemas.addresses import name_server
 from schemas.limits import parse_limits
 from storage.settings import EventLimitSettings
 
@@ -106,9 +107,20 @@ class ApiSettings(EventLimitSettings):
         None, description="Incoming webhook of Slack for alerts with the channel slack; without it they skip it."
     )
 
+    dns_server: str | None = Field(
+        None, description="Name server, address:port, that is asked for records of sites; by default the machine's."
+    )
+
     def link(self, path: str) -> str:
         """An address for mails. Never made from a request: who sends it would choose where the secret goes."""
         return (self.public_url or f"http://{self.host}:{self.port}{self.root_path}").rstrip("/") + path
+
+    @field_validator("dns_server")
+    @classmethod
+    def _check_server(cls, value: str | None) -> str | None:
+        if value is not None:
+            name_server(value)
+        return value
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod

@@ -3,6 +3,7 @@
 import re
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
+from urllib.parse import urlsplit
 
 # A gateway turns these into the IPv4 address in their last four bytes.
 _NAT64: Final = ip_network("64:ff9b::/96")
@@ -34,3 +35,11 @@ def may_be_public(host: str) -> bool:
     if ":" in name or _NUMERIC.fullmatch(name):
         return is_public_address(name)
     return "." in name and name not in _LOCAL and not name.endswith(_LOCAL_ENDS)
+
+
+def name_server(text: str) -> tuple[str, int]:
+    """`192.0.2.1`, `192.0.2.1:5353` or `[2001:db8::1]:53`. Raises ValueError."""
+    parts = urlsplit(f"//{text}")
+    if parts.netloc != text or parts.username is not None or parts.port == 0:
+        raise ValueError(f"{text!r} is no address of a name server")
+    return str(ip_address(parts.hostname or "")), parts.port or 53

@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.addresses import is_public_address, may_be_public
+from schemas.addresses import is_public_address, may_be_public, name_server
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,21 @@ def test_hosts_that_are_ours(host: str) -> None:
 @pytest.mark.parametrize("host", ["hooks.example.org", "8.8.8.8", "2606:4700::1111", "1e100.net", "0x.example.org"])
 def test_hosts_that_may_be_anywhere(host: str) -> None:
     assert may_be_public(host)
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("192.0.2.1", ("192.0.2.1", 53)),
+        ("127.0.0.1:5353", ("127.0.0.1", 5353)),
+        ("[2001:db8::1]:53", ("2001:db8::1", 53)),
+    ],
+)
+def test_name_servers(text: str, server: tuple[str, int]) -> None:
+    assert name_server(text) == server
+
+
+@pytest.mark.parametrize("text", ["", "dns.example.org", "1.1.1.1:0", "1.1.1.1:99999", "a@1.1.1.1", "1.1.1.1/x", "::1"])
+def test_what_is_no_name_server(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        name_server(text)

@@ -5,6 +5,7 @@ from api.dialects.zta.access import Access
 from api.dialects.zta.activity import ActivityLog
 from api.dialects.zta.alerts import Alerts
 from api.dialects.zta.annotations import Annotations
+from api.dialects.zta.archive import Archive
 from api.dialects.zta.envelope import cors, error_body, preflight
 from api.dialects.zta.export import Export
 from api.dialects.zta.funnels import Funnels
@@ -19,6 +20,7 @@ from api.dialects.zta.statsapi import StatsApi
 from api.dialects.zta.teams import Teams
 from api.dialects.zta.track import Track
 from api.dialects.zta.user import User
+from api.dialects.zta.verification import Verification
 from api.dialects.zta.webhooks import Webhooks
 from api.services import Services
 
@@ -28,6 +30,8 @@ _PARTS = (
     Track,
     Export,
     Sites,
+    Archive,
+    Verification,
     ApiKeys,
     Teams,
     User,

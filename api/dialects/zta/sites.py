@@ -69,7 +69,7 @@ class Sites:
         reachable = await blocking(reachable_projects, self._held.database, key.account_id)
         sites = [
             {
-                **_described(project),
+                **described(project),
                 "createdAt": instant(project.created_at),
                 "stats": await self._brief(project),
                 "teamMembers": len(await blocking(list_members, self._held.database, project.account_id, project.id)),
@@ -83,7 +83,7 @@ class Sites:
         key, body = await self._access.change(request)
         if not (domain := body.get("domain")):
             raise bad("Domain is required")
-        if not isinstance(domain, str) or not _DOMAIN.fullmatch(domain.lower()):
+        if not isinstance(domain, str) or not is_domain(domain.lower()):
             raise bad("Invalid domain format")
         name = _name(body.get("name"), domain)
         zone = _zone(body.get("timezone", "UTC"))
@@ -93,7 +93,7 @@ class Sites:
             made = await blocking(create_project, self._held.database, key.account_id, new, by, at, unique=("domain",))
         except Conflict as error:
             raise Failure(409, "A site with this domain already exists") from error
-        site = _described(made) | {
+        site = described(made) | {
             "createdAt": instant(made.created_at),
             "trackingCode": self._tracking_code(request, made),
         }
@@ -120,7 +120,7 @@ class Sites:
             raise Failure(409, "A site with this name already exists") from error
         except ValueError as error:
             raise bad("Invalid settings") from error
-        return named({"site": _described(changed) | {"updatedAt": instant(at)}})
+        return named({"site": described(changed) | {"updatedAt": instant(at)}})
 
     async def _purge(self, request: Request) -> Response:
         key, _ = await self._access.change(request)
@@ -151,7 +151,7 @@ class Sites:
         found = await blocking(deleted_projects, self._held.database, key.account_id, at)
         sites = [
             {
-                **_described(project),
+                **described(project),
                 "deletedAt": instant(project.deleted_at),
                 "expiresAt": instant(project.purge_at),
                 "daysRemaining": -((at - project.purge_at) // timedelta(days=1)),
@@ -177,7 +177,7 @@ class Sites:
             raise bad("Site recovery period has expired") from error
         except Conflict as error:
             raise Failure(409, "A site with this name already exists") from error
-        return named({"success": True, "restored": True, "site": _described(restored)})
+        return named({"success": True, "restored": True, "site": described(restored)})
 
     async def _one(self, request: Request) -> Response:
         key = await self._access.caller(request)
@@ -190,7 +190,7 @@ class Sites:
             name: await blocking(self._held.things.count, kind, project.id)
             for name, kind in (("goals", Goal), ("funnels", Funnel), ("alerts", Alert))
         }
-        site = _described(project) | {
+        site = described(project) | {
             "createdAt": instant(project.created_at),
             "owner": None
             if owner is None
@@ -241,7 +241,13 @@ class Sites:
         return f"<script>navigator.sendBeacon('{address}',JSON.stringify({body}))</script>"
 
 
-def _described(project: Project) -> dict[str, Any]:
+def is_domain(text: str) -> bool:
+    """Whether this is a host in lower case, maybe with a port."""
+    return _DOMAIN.fullmatch(text) is not None
+
+
+def described(project: Project) -> dict[str, Any]:
+    """A site as every answer has it."""
     return {
         "id": project.site_id,
         "domain": project.domain,
