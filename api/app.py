@@ -23,6 +23,8 @@ from api.alerts.spikes import Spikes
 from api.analytics.opening import open_analytics
 from api.auth.keys import KeyResolver, ProjectFinder
 from api.checking import check_every_minute
+from api.connectors.catalogue import Catalogue
+from api.connectors.syncer import Syncer
 from api.dependencies import Access
 from api.dialects.catalogue import dialects
 from api.dialects.mount import Mounts
@@ -89,6 +91,7 @@ from api.settings import ApiSettings
 from api.webhooks.courier import Courier
 from api.webhooks.dispatcher import Dispatcher
 from storage.errors import StorageError
+from storage.lake.erased import Erased
 from storage.lake.place import place_at
 from storage.meta.engine import open_metadata
 from storage.meta.kept import KeptRepository
@@ -98,6 +101,7 @@ from storage.meta.team import find_reachable
 from storage.meta.tokens import Tokens, kept_secret
 from storage.metrics import count
 from storage.query.filters import refuse_bad_pattern
+from storage.query.lake import MAX_AGE_SECONDS, Lake
 
 logger = logging.getLogger(__name__)
 
@@ -164,6 +168,7 @@ def assemble(
         limiter=Limiter(settings, settings.directory.limits),
         mailer=Mailer(settings.smtp_url, settings.mail_from),
         courier=Courier(allows_private=settings.webhook_allow_private),
+        catalogue=Catalogue(settings.directory.run),
         kept=kept,
         live_source=live_source,
         recent=RecentEvents(analytics.newest),
@@ -290,6 +295,9 @@ def _background(held: Services) -> list[Coroutine[None, None, None]]:
         work.append(erase_for_ever(held.kept, eraser(settings)))
     if held.kept is not None:
         work.append(Dispatcher(held.kept, held.courier).run())
+        lake = Lake(place_at(settings.lake_place))
+        erased = partial(_erased, lake)
+        work.append(Syncer(held.kept, held.intake, held.catalogue, erased).run())
         tellers = (Closing(held.kept, held.analytics), Spikes(held.kept, held.analytics))
         slack = None if settings.slack_url is None else settings.slack_url.get_secret_value()
         post = Post(held.mailer, held.courier, slack)
@@ -299,6 +307,10 @@ def _background(held: Services) -> list[Coroutine[None, None, None]]:
     if settings.min_free_bytes and is_embedded(settings.directory.broker_file, settings.kafka_bootstrap_servers):
         work.append(watch_disk(settings.directory.root, settings.min_free_bytes, held.door.set_disk_full))
     return work
+
+
+def _erased(lake: Lake) -> Erased:
+    return lake.reader("events").erased(MAX_AGE_SECONDS)
 
 
 async def flush_often(tally: Tally) -> None:

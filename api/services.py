@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from api.analytics.answering import Analytics
 from api.auth.keys import KeyResolver, ProjectFinder
+from api.connectors.catalogue import Catalogue
 from api.health import Readiness
 from api.ingest.countries import Countries
 from api.ingest.door import Door
@@ -48,6 +49,7 @@ class Services:
     limiter: Limiter
     mailer: Mailer
     courier: Courier
+    catalogue: Catalogue
     kept: KeptRepository | None = None
     live_source: LiveSource | None = None
     recent: RecentEvents | None = None

@@ -278,13 +278,25 @@ class Widget(Body, frozen=True, kw_only=True):
     position: Position = Position()
 
 
+class Sync(Struct, frozen=True, kw_only=True, rename="camel"):
+    """How far a source was pulled: all that its provider has of before `cursor` was taken. Due at `next`."""
+
+    cursor: datetime
+    next: datetime
+    # In a row; none since the last success.
+    failures: int = 0
+    # Items so far: those the log has, and those no event could be made of.
+    accepted: int = 0
+    refused: int = 0
+
+
 class Source(Body, frozen=True, kw_only=True):
     """Where events come from; its credentials are sealed beside it, and its key stamps events with its id."""
 
     kind: ClassVar[str] = "source"
     prefix: ClassVar[str] = "src"
     required: ClassVar[tuple[str, ...]] = ("provider", "name", "credentials")
-    state: ClassVar[frozenset[str]] = frozenset({"status", "statusMessage", "lastSync", "keyId"})
+    state: ClassVar[frozenset[str]] = frozenset({"status", "statusMessage", "lastSync", "keyId", "sync"})
 
     provider: str
     name: str
@@ -292,6 +304,8 @@ class Source(Body, frozen=True, kw_only=True):
     status_message: str | None = None
     last_sync: datetime | None = None
     key_id: str | None = None
+    # Where its provider is asked for events; from the first request to do so.
+    sync: Sync | None = None
 
 
 @dataclass(frozen=True, slots=True)

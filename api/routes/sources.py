@@ -1,12 +1,18 @@
-"""`/sources` of the native surface (J-3, J-4): where a project's events come from, each with a key of its own."""
+"""`/sources` of the native surface (J-3, J-4): where a project's events come from, each with a key of its own.
+
+A source whose provider keeps events is pulled from the first `POST /sources/{id}/sync` on.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Annotated, Final, TypeAlias
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from msgspec.structs import replace
 
+from api.connectors.connector import NotPullable
 from api.dependencies import Text, json_answer, parameters
+from api.errors import bad_request, conflict
 from api.routes.kept import (
     Change,
     Crud,
@@ -16,6 +22,7 @@ from api.routes.kept import (
     ThingId,
     add_route,
     answered,
+    fields_of,
     instant,
     listed,
     stored,
@@ -23,12 +30,17 @@ from api.routes.kept import (
 from schemas.keeping import body_of, changed_body, check_credentials
 from schemas.kept import Source, SourceActivity
 from schemas.projects import Scope
-from schemas.questions import parse_limit
+from schemas.questions import InvalidQuestion, parse_limit
+from storage.errors import SecretUnreadable
 from storage.meta.kept import Kept
 from storage.meta.keys import NewKey
-from storage.meta.sources import create_source, delete_source
+from storage.meta.sources import create_source, delete_source, request_sync
 
 PATH = "/sources"
+# Before any of the providers: a typing error, and centuries of windows.
+_EARLIEST: Final = datetime(2005, 1, 1, tzinfo=UTC)
+
+Since: TypeAlias = Annotated[str | None, Query(alias="from", description="YYYY-MM-DD, in UTC", examples=["2026-01-01"])]
 
 
 def create_router(keeping: Keeping) -> APIRouter:
@@ -74,6 +86,15 @@ def create_router(keeping: Keeping) -> APIRouter:
         seen = await _activity(keeping, asked.project, [new])
         return answered(_shown_whole(new, seen.get(new.id)))
 
+    async def sync(request: Request, thing_id: ThingId, since: Since = None) -> Response:
+        asked = await crud.change_of(request, needs_body=False)
+        with parameters():
+            start = _start(since, asked.now)
+        await _check_pullable(keeping, asked.project, thing_id)
+        made = await stored(request_sync, keeping.things, asked.project, thing_id, start, asked.by, asked.now)
+        seen = await _activity(keeping, asked.project, [made])
+        return answered(_shown_whole(made, seen.get(made.id)), 202)
+
     async def delete(request: Request, thing_id: ThingId) -> Response:
         asked = await crud.change_of(request, needs_body=False)
         await stored(delete_source, keeping.things, asked.project, thing_id, asked.by, asked.now)
@@ -83,6 +104,8 @@ def create_router(keeping: Keeping) -> APIRouter:
     add_route(router, "POST", PATH, create, "Connect a source; its write key is shown this once.", example)
     add_route(router, "GET", one, get, "One source.")
     add_route(router, "PATCH", one, change, "Change the name or the credentials of a source.", {"name": "GA4"})
+    pulls = "Pull a source now, and from now on by itself; `from` is a day to begin at."
+    add_route(router, "POST", f"{one}/sync", sync, pulls, status=202)
     add_route(router, "DELETE", one, delete, "Disconnect a source; its write key is refused from then on.")
     return router
 
@@ -100,15 +123,41 @@ def _change(keeping: Keeping, change: Change, source_id: str) -> Kept[Source]:
         provider = change.body.get("provider", old.body.provider)
         if "credentials" in change.body or provider != old.body.provider:
             secret = check_credentials(provider, change.body.get("credentials"))
-    return keeping.things.change(
-        Source,
-        change.project,
-        source_id,
-        lambda now: changed_body(now, change.body),
-        change.by,
-        change.now,
-        secret=secret,
-    )
+
+    def changed(body: Source) -> Source:
+        new = changed_body(body, change.body)
+        if body.sync is None or secret is None:
+            return new
+        # Another provider's cursor says nothing; other credentials are tried at once.
+        sync = replace(body.sync, next=change.now, failures=0) if new.provider == body.provider else None
+        return replace(new, sync=sync)
+
+    return keeping.things.change(Source, change.project, source_id, changed, change.by, change.now, secret=secret)
+
+
+async def _check_pullable(keeping: Keeping, project: int, source_id: str) -> None:
+    """Raises Problem for a source that is not there, or that nobody can read with the credentials it has."""
+    found = await keeping.get(Source, project, source_id)
+    try:
+        secret = await stored(keeping.things.secret, Source, project, source_id)
+        keeping.held.catalogue.connector(found.body.provider, secret)
+    except NotPullable as error:
+        raise bad_request(str(error)) from error
+    except SecretUnreadable as error:
+        raise conflict("The credentials cannot be read any more; set them again") from error
+
+
+def _start(text: str | None, now: datetime) -> datetime | None:
+    """The day to begin at, which windows of days and of hours both can. Raises InvalidQuestion."""
+    if text is None:
+        return None
+    try:
+        start = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise InvalidQuestion("Invalid parameter: from") from error
+    if not _EARLIEST <= start <= now:
+        raise InvalidQuestion("Invalid parameter: from")
+    return start
 
 
 async def _activity(keeping: Keeping, project: int, items: Sequence[Kept[Source]]) -> Mapping[str, SourceActivity]:
@@ -138,7 +187,8 @@ def _activate(keeping: Keeping, item: Kept[Source], seen: SourceActivity) -> Non
 def _shown(thing: Kept[Source], seen: SourceActivity | None) -> Item:
     """The six fields of the seed."""
     body = thing.body
-    last = seen.last if seen is not None else body.last_sync
+    # Of a source that is pulled, when it was asked last; of one that sends, when it sent last.
+    last = body.last_sync if body.sync is not None or seen is None else seen.last
     return {
         "id": thing.id,
         "provider": body.provider,
@@ -153,6 +203,7 @@ def _shown_whole(thing: Kept[Source], seen: SourceActivity | None) -> Item:
     return _shown(thing, seen) | {
         "statusMessage": thing.body.status_message,
         "keyId": thing.body.key_id,
+        "sync": None if (sync := thing.body.sync) is None else fields_of(sync),
         "createdAt": instant(thing.created_at),
         "updatedAt": instant(thing.updated_at),
     }

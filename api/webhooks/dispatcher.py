@@ -5,8 +5,9 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final
 
+from api.threads import in_thread
 from api.webhooks.courier import Courier, Outcome
 from api.webhooks.messages import Message, message
 from schemas.kept import Delivery, Webhook, WebhookFormat
@@ -19,8 +20,6 @@ from storage.meta.secrets import new_id
 from storage.metrics import count
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 LEASE: Final = "webhooks"
 # Whoever falls silent for so long is taken for dead, and what it was sending is sent again under the same id.
@@ -75,7 +74,7 @@ class Dispatcher:
         """Begin to send what is due, if this is the process that sends."""
         if not await self._holds():
             return
-        for webhook_id in await _in_thread(lambda: webhooks_due(self._metadata, self._clock())):
+        for webhook_id in await in_thread(lambda: webhooks_due(self._metadata, self._clock())):
             if webhook_id not in self._busy:
                 self._busy[webhook_id] = asyncio.create_task(self._serve(webhook_id))
 
@@ -88,13 +87,13 @@ class Dispatcher:
         now = self._clock()
         if self._asked_at is None or now - self._asked_at >= _RENEW_AFTER:
             self._asked_at = now
-            is_held = await _in_thread(lambda: hold(self._metadata, LEASE, self._holder, now, LEASE_LENGTH))
+            is_held = await in_thread(lambda: hold(self._metadata, LEASE, self._holder, now, LEASE_LENGTH))
             self._held_until = now + LEASE_LENGTH if is_held else None
         return self._held_until is not None and now < self._held_until
 
     async def _serve(self, webhook_id: str) -> None:
         try:
-            waiting = await _in_thread(lambda: messages_due(self._metadata, webhook_id, self._clock(), _MOST_AT_ONCE))
+            waiting = await in_thread(lambda: messages_due(self._metadata, webhook_id, self._clock(), _MOST_AT_ONCE))
             for one in waiting:
                 if self._held_until is None or self._clock() >= self._held_until or not await self._send(one):
                     return
@@ -109,12 +108,12 @@ class Dispatcher:
     async def _send(self, waiting: Waiting) -> bool:
         """Try a message once, and keep what became of it; whether its webhook still wants to be told."""
         notice = waiting.notice
-        webhook = await _in_thread(lambda: self._things.get(Webhook, notice.project_id, notice.webhook_id))
+        webhook = await in_thread(lambda: self._things.get(Webhook, notice.project_id, notice.webhook_id))
         if webhook is None or not webhook.body.active:
-            await _in_thread(lambda: drop_messages(self._metadata, notice.webhook_id))
+            await in_thread(lambda: drop_messages(self._metadata, notice.webhook_id))
             return False
         started = self._clock()
-        made = await _in_thread(lambda: self._made(waiting, webhook.body))
+        made = await in_thread(lambda: self._made(waiting, webhook.body))
         if made is None:
             outcome = Outcome(error="the webhook's secret cannot be read any more")
         else:
@@ -132,7 +131,7 @@ class Dispatcher:
             error=outcome.error,
             finished_at=now if again_at is None else None,
         )
-        noted = await _in_thread(lambda: note_attempt(self._things, waiting, delivery, again_at, now))
+        noted = await in_thread(lambda: note_attempt(self._things, waiting, delivery, again_at, now))
         if again_at is None:
             count("streamgauge_webhook_messages_total", outcome=delivery.state_)
         return noted is not None and noted.active
@@ -157,14 +156,4 @@ class Dispatcher:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._held_until is not None:
             with contextlib.suppress(StorageError):
-                await _in_thread(lambda: give_up(self._metadata, LEASE, self._holder))
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    """Blocking work that is waited for even where the waiting is cancelled: its database is closed afterwards."""
-    future = asyncio.get_running_loop().run_in_executor(None, work)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        await asyncio.wait([future])
-        raise
+                await in_thread(lambda: give_up(self._metadata, LEASE, self._holder))

@@ -11,6 +11,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from storage.errors import LakeUnreadable, Unavailable
+from storage.lake.erased import Erased, erased_of
 from storage.lake.place import Place, let_read, store_failure
 from storage.lake.tables import TableName, table_uri
 from storage.lake.views import READ_OPTIONS, empty_select
@@ -51,6 +52,12 @@ class TableReader:
         with self._lock:
             found = {p: self._table.transaction_version(f"{chain}/{p}") for p in partitions}
         return {partition: position for partition, position in found.items() if position is not None}
+
+    def erased(self, max_age_seconds: float) -> Erased:
+        """Who was erased, as of a version at most so old."""
+        with self._lock:
+            self._refresh(max_age_seconds)
+            return erased_of(self._table)
 
     def total(self, app: str) -> int:
         """One application transaction's version, 0 where it was never written."""

@@ -1,0 +1,1 @@
+"""Pulls events from providers that keep them: one module a provider, behind one interface."""
