@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, ClassVar, Final
 
 import msgspec
-from aiohttp import BasicAuth, ClientSession
+from aiohttp import ClientSession, encode_basic_auth
 
 from api.connectors.asking import asked
 from api.connectors.connector import Item, Lines, ProviderFailed
@@ -87,10 +87,13 @@ class Amplitude:
     async def _fetch(self, session: ClientSession, window: TimeRange, file: IO[bytes]) -> bool:
         """Whether there is an archive, which is then in the file: its list of contents is at its end."""
         hour = f"{window.start:%Y%m%dT%H}"
-        auth, passes = BasicAuth(self.api_key, self.secret_key, "utf-8"), frozenset({_NOTHING, _TOO_MUCH})
+        headers, passes = (
+            {"Authorization": encode_basic_auth(self.api_key, self.secret_key)},
+            frozenset({_NOTHING, _TOO_MUCH}),
+        )
         url = f"{self.address}/api/2/export"
         wanted = {"start": hour, "end": hour}
-        async with asked(session, NAME, "GET", url, passes, params=wanted, auth=auth) as answer:
+        async with asked(session, NAME, "GET", url, passes, params=wanted, headers=headers) as answer:
             if answer.status == _NOTHING:
                 return False
             if answer.status == _TOO_MUCH:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, ClassVar, Final
 
 import msgspec
-from aiohttp import BasicAuth, ClientSession
+from aiohttp import ClientSession, encode_basic_auth
 
 from api.connectors.asking import asked
 from api.connectors.connector import Item, Lines, ProviderFailed
@@ -54,9 +54,9 @@ class Mixpanel:
         wanted = {"from_date": day, "to_date": day, "time_in_ms": "true"}
         if self.project_id is not None:
             wanted["project_id"] = self.project_id
-        auth = BasicAuth(self.username, self.secret, "utf-8")
+        headers = {"Authorization": encode_basic_auth(self.username, self.secret)}
         url = f"{self.address}/api/2.0/export"
-        async with asked(session, NAME, "GET", url, params=wanted, auth=auth) as answer:
+        async with asked(session, NAME, "GET", url, params=wanted, headers=headers) as answer:
             lines = Lines()
             async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
                 for line in lines.feed(chunk):
