@@ -168,7 +168,8 @@ def assemble(
         limiter=Limiter(settings, settings.directory.limits),
         mailer=Mailer(settings.smtp_url, settings.mail_from),
         courier=Courier(allows_private=settings.webhook_allow_private),
-        catalogue=Catalogue(settings.directory.run),
+        # Twice what the door keeps: it closes on everybody.
+        catalogue=Catalogue(settings.directory.run, 2 * settings.min_free_bytes),
         kept=kept,
         live_source=live_source,
         recent=RecentEvents(analytics.newest),

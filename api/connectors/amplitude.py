@@ -6,7 +6,7 @@ import hashlib
 import tempfile
 import zipfile
 import zlib
-from collections.abc import AsyncIterator, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -63,12 +63,13 @@ _WHOLE = msgspec.json.Decoder(dict[str, Any])
 
 @dataclass(frozen=True, slots=True)
 class Amplitude:
-    """One project of Amplitude. Archives lie in a nameless file of `scratch` while they are read."""
+    """One project of Amplitude. Archives lie in a nameless file of `scratch` while they are read, if there is room."""
 
     address: str
     api_key: str
     secret_key: str = field(repr=False)
     scratch: Path
+    has_room: Callable[[], bool]
 
     # Hours of upload, not of the events: what comes late is in a later one.
     window: ClassVar[timedelta] = timedelta(hours=1)
@@ -103,6 +104,11 @@ class Amplitude:
                 size += len(chunk)
                 if size > _MOST_BYTES:
                     raise ProviderFailed(f"{NAME} sent more than 4 GB for the hour {hour}")
+                # Else the log would have none either, and would be waited for with the archive in its way.
+                if not await in_thread(self.has_room):
+                    raise ProviderFailed(
+                        f"The disk of this service has no room for {NAME}'s archive; it is asked again"
+                    )
                 await in_thread(partial(file.write, chunk))
         return True
 

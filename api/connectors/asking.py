@@ -44,16 +44,15 @@ def told(name: str) -> Iterator[None]:
 
 def refusal(name: str, answer: ClientResponse) -> ProviderFailed:
     """What a status means for whoever reads the source's `statusMessage`."""
-    status = answer.status
+    status, wait = answer.status, _seconds(answer.headers.get("Retry-After"))
     if status in (401, 403):
         return ProviderFailed(f"{name} refuses the credentials ({status}): change them, or what they may read")
     if status == 429:
-        wait = _seconds(answer.headers.get("Retry-After"))
         return ProviderFailed(
-            f"{name} asks to wait (429); the sync goes on by itself", is_error=False, wait_seconds=wait
+            f"{name} asks to wait ({status}); the sync goes on by itself", is_error=False, wait_seconds=wait
         )
     if status >= 500:
-        return ProviderFailed(f"{name} has a fault of its own ({status}); it is asked again")
+        return ProviderFailed(f"{name} has a fault of its own ({status}); it is asked again", wait_seconds=wait)
     return ProviderFailed(f"{name} did not take the request ({status}); it is asked again")
 
 

@@ -11,6 +11,7 @@ from api.connectors.amplitude import Amplitude
 from api.connectors.connector import Connector, NotPullable
 from api.connectors.ga4 import GoogleAnalytics
 from api.connectors.mixpanel import Mixpanel
+from api.log.disk import is_full
 
 _SERVERS: Final = {
     "us": "https://data.mixpanel.com",
@@ -31,10 +32,11 @@ class Addresses:
 
 
 class Catalogue:
-    """Connectors of sources. `scratch` is a folder for what is too large for memory."""
+    """Connectors of sources. `scratch` is for what is too large for memory; so many bytes of its disk stay free."""
 
-    def __init__(self, scratch: Path, addresses: Addresses | None = None) -> None:
+    def __init__(self, scratch: Path, free_bytes: int, addresses: Addresses | None = None) -> None:
         self._scratch = scratch
+        self._free_bytes = free_bytes
         self._addresses = addresses or Addresses()
 
     def connector(self, provider: str, credentials: bytes | None) -> Connector:
@@ -66,7 +68,10 @@ class Catalogue:
         if not {"apiKey", "secretKey"} <= said.keys():
             raise NotPullable("A sync of amplitude needs the credentials apiKey and secretKey")
         address = _of_region(self._addresses.amplitude, said)
-        return Amplitude(address, _login(said, "apiKey"), said["secretKey"], self._scratch)
+        return Amplitude(address, _login(said, "apiKey"), said["secretKey"], self._scratch, self._has_room)
+
+    def _has_room(self) -> bool:
+        return not (self._free_bytes and is_full(self._scratch, self._free_bytes))
 
     def _ga4(self, said: Mapping[str, Any]) -> Connector:
         if not {"propertyId", "serviceAccount"} <= said.keys():

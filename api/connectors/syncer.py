@@ -32,8 +32,9 @@ logger = logging.getLogger(__name__)
 LEASE_LENGTH: Final = timedelta(seconds=60)
 _RENEW_AFTER: Final = LEASE_LENGTH / 4
 _LOOK_SECONDS: Final = 2.0
-# More sources than that wait for each other; each holds one batch in memory.
+# More sources than that take turns; each holds one batch in memory.
 _MOST_AT_ONCE: Final = 4
+_TURN: Final = timedelta(minutes=1)
 _BATCH_EVENTS: Final = 500
 _BATCH_BYTES: Final = 1024 * 1024
 _LOG_SECONDS: Final = 2.0
@@ -117,12 +118,14 @@ class Syncer:
         return await in_thread(lambda: hold(self._metadata, f"sync:{source_id}", self._holder, now, LEASE_LENGTH))
 
     async def _sync(self, source: Kept[Source]) -> None:
-        """Window after window until nothing is left, or something is in the way."""
+        """Window after window until nothing is left, something is in the way, or it is somebody else's turn."""
+        turn = self._clock() + _TURN
         try:
             async with open_session() as session:
                 # As it is now each time: somebody may have changed its credentials, or asked for another start.
                 while (found := await self._found(source)) is not None and await self._advance(session, found):
-                    pass
+                    if self._clock() >= turn:
+                        break
         except StorageError as error:
             logger.warning("a sync waits", extra={"source": source.id, "reason": str(error)})
         except _Stopped:

@@ -88,6 +88,7 @@ def note_window(things: KeptRepository, source: Kept[Source], window: TimeRange,
         sync = replace(
             sync,
             cursor=window.end,
+            next=now,  # behind those who have waited for longer
             failures=0,
             accepted=sync.accepted + taken.accepted,
             refused=sync.refused + taken.refused,

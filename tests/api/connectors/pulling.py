@@ -118,7 +118,7 @@ async def pulling(root: Path, producer: FakeProducer | None = None) -> AsyncIter
                 providers,
                 producer,
                 Intake(door, EventLimits(), tally, refusals),
-                Catalogue(root, providers.addresses),
+                Catalogue(root, 0, providers.addresses),
             )
 
 

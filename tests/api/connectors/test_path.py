@@ -37,7 +37,7 @@ def world(tmp_path: Path, providers: Providers, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("api.app.Catalogue", partial(Catalogue, addresses=providers.addresses))
     monkeypatch.setattr("api.erasing.LOOK_SECONDS", 3600.0)
     monkeypatch.setattr(syncer, "_LOOK_SECONDS", 0.05)
-    with serving(tmp_path, rate_limits="off") as found:
+    with serving(tmp_path, rate_limits="off", min_free_bytes=0) as found:
         yield found
 
 
@@ -63,8 +63,12 @@ def _sync(world: World, source: str) -> dict[str, Any]:
 def _pull(world: World, source: str, start: datetime = THEN) -> dict[str, Any]:
     asked = _call(world, "POST", f"/sources/{source}/sync", params={"from": f"{start:%Y-%m-%d}"})
     assert asked.status_code == 202
-    due = asked.json()["sync"]["next"]
-    wait_until(lambda: _call(world, "GET", f"/sources/{source}").json()["sync"]["next"] > due)
+
+    def is_resting() -> bool:
+        following = _call(world, "GET", f"/sources/{source}").json()["sync"]["next"]
+        return datetime.fromisoformat(following) > datetime.now(UTC)
+
+    wait_until(is_resting)
     return dict(_call(world, "GET", f"/sources/{source}").json())
 
 

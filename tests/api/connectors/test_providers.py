@@ -29,7 +29,7 @@ MILLIS = to_millis(NOON) + 250
 
 
 def _catalogue(provider: str, credentials: dict[str, Any]) -> object:
-    return Catalogue(Path()).connector(provider, json.dumps(credentials).encode())
+    return Catalogue(Path(), 0).connector(provider, json.dumps(credentials).encode())
 
 
 class TestMixpanel:
@@ -164,6 +164,20 @@ class TestAmplitude:
                 assert sorted(found) == ["1", "2", "3"]
                 assert pull.sync(source).next == datetime(2026, 3, 10, 13, tzinfo=UTC)
                 assert "203.0.113.9" not in json.dumps(pull.events())
+
+        asyncio.run(scenario())
+
+    def test_archive_that_the_disk_has_no_room_for(self, tmp_path: Path) -> None:
+        async def scenario() -> None:
+            async with pulling(tmp_path) as pull:
+                pull.providers.hours = {"20260310T09": [[amplitude_line(1, "2026-03-10 09:00:00")]]}
+                source = pull.source("amplitude", AMPLITUDE, datetime(2026, 3, 10, 9, tzinfo=UTC))
+                room, pull.catalogue = pull.catalogue, Catalogue(tmp_path, 2**62, pull.providers.addresses)
+                await pull.pull()
+                assert (pull.one(source).body.status_message or "").startswith("The disk of this service has no room")
+                pull.catalogue, pull.now = room, pull.sync(source).next
+                await pull.pull()
+                assert (pull.one(source).body.status, len(pull.ids())) == ("active", 1)
 
         asyncio.run(scenario())
 

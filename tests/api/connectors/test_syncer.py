@@ -128,6 +128,7 @@ def test_archive_that_is_cut_or_broken(tmp_path: Path, share: float) -> None:
     ("fault", "status", "message", "wait"),
     [
         ((503, {}), "error", "Mixpanel has a fault of its own (503); it is asked again", timedelta(minutes=1)),
+        ((503, {"Retry-After": "9"}), "error", "Mixpanel has a fault of its own (503)", timedelta(seconds=9)),
         ((404, {}), "error", "Mixpanel did not take the request (404); it is asked again", timedelta(minutes=1)),
         ((302, {"Location": "/token"}), "error", "Mixpanel did not take the request (302)", timedelta(minutes=1)),
         ((429, {"Retry-After": "7"}), "provisioning", "Mixpanel asks to wait (429)", timedelta(seconds=7)),
@@ -321,6 +322,23 @@ def test_lease_is_kept_while_a_provider_is_slow_and_its_loss_ends_the_sync(tmp_p
     asyncio.run(scenario())
 
 
+def test_sources_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_AT_ONCE", 1)
+    monkeypatch.setattr(module, "_TURN", timedelta())
+
+    async def scenario() -> None:
+        async with pulling(tmp_path) as pull:
+            pull.source("mixpanel", MIXPANEL, START - 9 * DAY)
+            pull.now += timedelta(seconds=1)
+            pull.source("mixpanel", MIXPANEL, START - 2 * DAY)
+            for _ in range(6):
+                pull.now += timedelta(seconds=1)
+                await pull.pull()
+            assert [day[5:] for day in pull.providers.asked] == ["02-27", "03-06", "02-28", "03-07", "03-01", "03-08"]
+
+    asyncio.run(scenario())
+
+
 def test_another_start_asked_for_in_a_window_wins(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with pulling(tmp_path) as pull:
@@ -420,7 +438,7 @@ def test_unreachable_provider_and_own_faults_are_told(tmp_path: Path, monkeypatc
             await pull.pull()
             assert pull.one(source).body.status_message == "The sync failed unexpectedly; it is tried again"
             pull.providers.port = 1
-            pull.catalogue = type(pull.catalogue)(tmp_path, pull.providers.addresses)
+            pull.catalogue = type(pull.catalogue)(tmp_path, 0, pull.providers.addresses)
             pull.ask(source)
             await pull.pull()
             assert (pull.one(source).body.status_message or "").startswith("Mixpanel could not be reached")
