@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,6 +28,7 @@ from api.auth.keys import (
 from api.errors import bad_request, forbidden, malformed, too_large, unavailable
 from api.limits.limiter import Limiter, Quota, subject_of
 from api.middleware import FURTHER_HEADERS, ON_UNCHANGED
+from api.shapes import content
 from schemas.answers import EXACT, Accuracy
 from schemas.filters import both
 from schemas.instants import format_instant
@@ -209,9 +210,9 @@ def answer(
     )
 
 
-def told(**example: Any) -> dict[int | str, dict[str, Any]]:
-    """What a route answers, for the document: one example."""
-    return {200: {"content": {"application/json": {"example": example}}}}
+def told(*, nullable: Collection[str] = (), **example: Any) -> dict[int | str, dict[str, Any]]:
+    """What a route answers, for the document: one example; `nullable` names fields of it."""
+    return {200: {"description": "OK", **content(example, nullable=nullable)}}
 
 
 META_EXAMPLE = {
@@ -224,6 +225,16 @@ META_EXAMPLE = {
     "source": "rows",
     "botsExcluded": 12,
 }
+EVENT_EXAMPLE: dict[str, Any] = {
+    "eventId": "evt_a8Kx92mNqP3f",
+    "event": "signup",
+    "properties": {},
+    "userId": "user-1",
+    "timestamp": "2026-02-22T10:30:00Z",
+    "source": "api",
+}
+# Of answers that do not count bots.
+META_OF_ROWS = {name: value for name, value in META_EXAMPLE.items() if name != "botsExcluded"}
 
 
 class Pointer(Protocol):

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from api.shapes import content
 from storage.lake.place import Place
 
 # What is wrong, one line a reason; empty if nothing is.
@@ -80,11 +81,14 @@ def lake_check(lake: Place) -> Check:
 def health_router(readiness: Readiness) -> APIRouter:
     router = APIRouter(prefix="/health", tags=["health"])
 
-    @router.get("/live")
+    @router.get("/live", responses={200: content({"status": "live"})})
     async def live() -> dict[str, str]:
         return {"status": "live"}
 
-    @router.get("/ready")
+    unready = {"description": "Not ready", **content({"status": "unready", "reasons": ["starting"]})}
+    ready_example: dict[str, list[str] | str] = {"status": "ready", "reasons": []}
+
+    @router.get("/ready", responses={200: content(ready_example), 503: unready})
     async def ready() -> JSONResponse:
         reasons = await readiness.reasons()
         if reasons:

@@ -9,12 +9,14 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse
+from fastapi.routing import APIRoute
 
 from api.errors import CODES
 from api.ingest.lane import EVENT_PATHS
 from api.live.view import DEFAULT_MINUTES, MAX_MINUTES
 from api.middleware import NATIVE_MOUNTS
 from api.routes.realtime import REALTIME_PATHS
+from api.shapes import content, shape
 
 _Item = dict[str, Any]
 
@@ -31,24 +33,61 @@ _EXAMPLES: Final = {
     503: "The event log cannot take events now; send them again",
 }
 _READ: Final = (400, 401, 403, 404, 429, 503)
-_OPEN: Final = (400, 401, 413, 429, 503)
-# What a route says of itself in `openapi_extra`: asked without a credential; refused where something is in its way.
+_OPEN: Final = (400, 429, 503)
+# What a route says of itself in `openapi_extra`: asked without a credential; the errors that others do not have.
 OPEN: Final = "x-open"
-CONFLICTS: Final = "x-conflicts"
+ERRORS: Final = "x-errors"
 # Parameters that name a version of the lake, which may be gone; bodies of questions have one of them too.
 _VERSIONS: Final = frozenset({"asOf", "version"})
 _QUESTIONS: Final = "/queries/"
 _SENT: Final = {"event": "signup", "userId": "user-1", "eventId": "order-17", "properties": {"plan": "pro"}}
-_INGEST: Final = {
-    "/events": ("Send one event; 200 once the log has it.", _SENT),
-    "/events/batch": ("Send many: an array, `{events: [...]}` or lines of JSON; each is judged alone.", [_SENT]),
+_ONE: Final[_Item] = {"status": "ok", "eventId": "order-17", "receivedAt": "2026-02-22T10:30:00.142Z"}
+_REFUSED: Final = {"index": 1, "error": "bad_request", "message": "Missing required field: event"}
+_MANY: Final[_Item] = {
+    "status": "partial",
+    "accepted": 1,
+    "rejected": 1,
+    "eventIds": ["order-17", None],
+    "errors": [_REFUSED],
+    "receivedAt": "2026-02-22T10:30:00.142Z",
 }
-_LIVE: Final = {
-    "/realtime": ("The live figures of now.", "application/json"),
-    "/realtime/stream": ("The same as server-sent events, whenever they change.", "text/event-stream"),
-    "/realtime/prometheus": ("The same as a page for Prometheus.", "text/plain"),
+_INGEST: Final[dict[str, tuple[str, object, _Item, _Item]]] = {
+    "/events": ("Send one event; 200 once the log has it.", _SENT, {"type": "object"}, _ONE),
+    "/events/batch": (
+        "Send many: an array, `{events: [...]}` or lines of JSON; each is judged alone.",
+        [_SENT],
+        {"anyOf": [{"type": "array", "items": {"type": "object"}}, {"type": "object"}]},
+        _MANY,
+    ),
+}
+_COUNTED: Final = [{"name": "signup", "count": 12}]
+_FIGURES: Final = {
+    "activeUsers": {"30s": 3, "5m": 12, "30m": 41},
+    "events": 301,
+    "pageviews": 184,
+    "perMinute": [{"minute": "2026-02-22T10:30:00Z", "events": 12, "pageviews": 8, "users": 5}],
+    "topEvents": _COUNTED,
+    "topPaths": [{"name": "/pricing", "count": 8}],
+    "topReferrers": [{"name": "example.org", "count": 2}],
+    "topCountries": [{"name": "DE", "count": 5}],
+    "recent": [{"event": "signup"}],
+    "asOf": "2026-02-22T10:30:01.000Z",
+    "error": 0.021,
+    "state": "live",
+    "ageSeconds": 0.4,
 }
 _TEXT: Final = {"schema": {"type": "string"}}
+_LIVE: Final = {
+    "/realtime": ("The live figures of now.", content(_FIGURES, nullable={"asOf", "ageSeconds"})),
+    "/realtime/stream": (
+        "The same as server-sent events, whenever they change.",
+        {"content": {"text/event-stream": _TEXT | {"example": 'data: {"events":301,"pageviews":184}\n\n'}}},
+    ),
+    "/realtime/prometheus": (
+        "The same as a page for Prometheus.",
+        {"content": {"text/plain": _TEXT | {"example": "streamgauge_project_events_total 301\n"}}},
+    ),
+}
 PAGE: Final = "/docs"
 # Beside the page, as the wheel brings them.
 ASSETS: Final = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
@@ -85,6 +124,7 @@ def complete(app: FastAPI) -> None:
     """Make the app's document say what is true of the whole process."""
     document: _Item = app.openapi()  # the framework keeps it, and serves what is kept
     mount, paths, parts = NATIVE_MOUNTS[0], document["paths"], document.setdefault("components", {})
+    _tell_whole(app, paths)
     for path in EVENT_PATHS:
         paths.setdefault(mount + path, {})["post"] = _sending(*_INGEST[path])
     for path in REALTIME_PATHS:
@@ -98,36 +138,53 @@ def complete(app: FastAPI) -> None:
     for path, item in paths.items():
         for operation in item.values():
             operation["responses"].pop("422", None)
-            errors: tuple[int, ...] = (409,) if operation.pop(CONFLICTS, False) else ()
+            errors: tuple[int, ...] = tuple(operation.pop(ERRORS, ()))
             if operation.pop(OPEN, False):
-                errors += _OPEN
+                errors += (*_OPEN, 401, 413) if operation.get("requestBody") else _OPEN
             elif path.startswith(mount):
                 errors += (*_READ, 413, 415) if operation.get("requestBody") else _READ
                 operation["security"] = [{"key": []}, {"bearer": []}]
                 named = {parameter["name"] for parameter in operation.get("parameters", ())}
                 errors += (410,) if named & _VERSIONS or _QUESTIONS in path else ()
-            operation["responses"] |= {str(one): {"$ref": f"#/components/responses/{one}"} for one in errors}
+            shared = {str(one): {"$ref": f"#/components/responses/{one}"} for one in errors}
+            operation["responses"] = shared | operation["responses"]
 
 
-def _sending(summary: str, example: object) -> _Item:
-    body = {"required": True, "content": {"application/json": {"example": example}}}
+def _tell_whole(app: FastAPI, paths: dict[str, _Item]) -> None:
+    """Answers as the routes give them: the framework leaves every null out of an example."""
+    for route in app.routes:
+        if isinstance(route, APIRoute) and route.path_format in paths:
+            for method in route.methods or ():
+                told = paths[route.path_format][method.lower()]["responses"]
+                for status, answer in route.responses.items():
+                    told[str(status)] |= answer
+
+
+def _sending(summary: str, sent: object, schema: _Item, answer: _Item) -> _Item:
+    body = {"required": True, **content(sent, schema)}
     headers = [{"name": "Idempotency-Key", "in": "header", **_TEXT}]
-    return {"tags": ["events"], "summary": summary, "parameters": headers, "requestBody": body, "responses": _ok()}
+    told = {"200": {"description": "OK", **content(answer)}}
+    if answer is _MANY:  # a batch of which nothing was taken has the verdicts as well
+        told["400"] = _error(400, _EXAMPLES[400], may_say_more=True)
+    return {"tags": ["events"], "summary": summary, "parameters": headers, "requestBody": body, "responses": told}
 
 
-def _live(summary: str, kind: str) -> _Item:
+def _live(summary: str, told: _Item) -> _Item:
     minutes = {
         "name": "minutes",
         "in": "query",
         "schema": {"type": "integer", "minimum": 1, "default": DEFAULT_MINUTES, "maximum": MAX_MINUTES},
     }
-    return {"tags": ["realtime"], "summary": summary, "parameters": [minutes], "responses": _ok(kind)}
+    return {
+        "tags": ["realtime"],
+        "summary": summary,
+        "parameters": [minutes],
+        "responses": {"200": {"description": "OK", **told}},
+    }
 
 
-def _ok(kind: str = "application/json") -> _Item:
-    return {"200": {"description": "OK", "content": {kind: {}}}}
-
-
-def _error(status: int, message: str) -> _Item:
+def _error(status: int, message: str, *, may_say_more: bool = False) -> _Item:
     example = {"error": CODES[status], "message": message}
-    return {"description": CODES[status], "content": {"application/json": {"example": example}}}
+    schema = shape(example)
+    schema["properties"]["error"] = {"const": CODES[status]}
+    return {"description": CODES[status], **content(example, schema | {"additionalProperties": may_say_more})}

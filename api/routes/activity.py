@@ -12,7 +12,7 @@ from starlette.responses import StreamingResponse
 from api.auth.acting import blocking
 from api.dependencies import json_answer, parameters
 from api.errors import bad_request
-from api.routes.desk import Desk, decode_cursor, instant, meta, now, shows
+from api.routes.desk import Desk, decode_cursor, instant, meta, now, shows_page
 from schemas.projects import Role, Scope
 from schemas.questions import parse_limit
 from schemas.windows import parse_range, zone_named
@@ -34,6 +34,9 @@ _ACTIVITY = {
     "ipMasked": "192.168.*.*",
     "userAgent": "Mozilla/5.0",
 }
+_NULLABLE = frozenset({"actor", "keyId", "projectId", "ipMasked"})
+_DOCUMENTED = shows_page(_ACTIVITY, nullable=_NULLABLE)
+_DOCUMENTED[200]["content"]["text/csv"] = {"schema": {"type": "string"}}
 _COLUMNS = ("Timestamp", "Type", "Action", "Actor Email", "Actor Name", "Target Type", "Target ID", "IP", "User Agent")
 # A spreadsheet would take what begins so for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -44,7 +47,7 @@ def create_router(desk: Desk) -> APIRouter:
     """The route; its path is below the prefix of the surface."""
     router = APIRouter(tags=["account"])
 
-    @router.get("/activity", responses=shows({"data": [_ACTIVITY]}))
+    @router.get("/activity", responses=_DOCUMENTED)
     async def get_activity(
         request: Request,
         from_: Annotated[str | None, Query(alias="from")] = None,

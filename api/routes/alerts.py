@@ -19,12 +19,28 @@ from api.routes.kept import (
     listed,
     shown,
     stored,
+    told_page,
 )
+from api.shapes import content, shape
 from schemas.kept import Alert, Trigger
 from schemas.projects import Role, Scope
 from schemas.questions import parse_limit
 from storage.meta.accounts import account
 from storage.meta.kept import Kept
+
+_TRIGGER: Item = {
+    "id": "trigger_a8Kx92mNqP3f",
+    "triggeredAt": "2026-02-22T10:30:00.142Z",
+    "metric": "pageviews",
+    "value": 1204.0,
+    "threshold": 1000.0,
+    "condition": "pageviews > 1000",
+    "notificationsSent": ["webhook"],
+    "acknowledged": False,
+    "acknowledgedBy": None,
+    "acknowledgedAt": None,
+}
+_TRIGGER_SHAPE = shape(_TRIGGER, {"threshold", "acknowledgedBy", "acknowledgedAt"})
 
 
 def create_router(keeping: Keeping) -> APIRouter:
@@ -57,9 +73,10 @@ def create_router(keeping: Keeping) -> APIRouter:
         number = await stored(_acknowledge, keeping, alert, change)
         return answered({"id": alert.id, "acknowledged": number})
 
-    add_route(router, "GET", "/alerts/{id}/history", history, "When an alert went off, newest first.")
-    seen = "Say that somebody saw all of it."
-    add_route(router, "POST", "/alerts/{id}/acknowledge", acknowledge, seen, status=200)
+    said = "When an alert went off, newest first."
+    add_route(router, "GET", "/alerts/{id}/history", history, said, tells=told_page(_TRIGGER, _TRIGGER_SHAPE))
+    said, tells = "Say that somebody saw all of it.", content({"id": "alert_a8Kx92mNqP3f", "acknowledged": 2})
+    add_route(router, "POST", "/alerts/{id}/acknowledge", acknowledge, said, tells=tells, status=200)
     return router
 
 

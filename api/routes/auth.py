@@ -41,7 +41,7 @@ def create_router(desk: Desk) -> APIRouter:
     @router.post(
         "/session",
         status_code=201,
-        openapi_extra=OPENED | example({"email": "ada@example.org", "password": "correct horse"}),
+        openapi_extra=OPENED | example({"email": "ada@example.org", "password": "correct horse"}, _Pair),
         responses=shows(_SESSION, 201),
     )
     async def open_session(request: Request) -> Response:
@@ -77,7 +77,12 @@ def create_router(desk: Desk) -> APIRouter:
         _set_cookie(request, response, "", 0)
         return response
 
-    @router.post("/password/forgot", status_code=202, openapi_extra=OPENED | example({"email": "ada@example.org"}))
+    @router.post(
+        "/password/forgot",
+        status_code=202,
+        response_class=Response,
+        openapi_extra=OPENED | example({"email": "ada@example.org"}, _Forgotten),
+    )
     async def forgot_password(request: Request) -> Response:
         """Ask for a mail with a link to set a new password; the answer is the same for any address."""
         sent = fields(await json_body(request), _Forgotten)
@@ -89,7 +94,7 @@ def create_router(desk: Desk) -> APIRouter:
     @router.post(
         "/password/reset",
         status_code=204,
-        openapi_extra=OPENED | example({"token": "3q2-7w...", "password": "correct horse"}),
+        openapi_extra=OPENED | example({"token": "3q2-7w...", "password": "correct horse"}, _Reset),
     )
     async def reset_password(request: Request) -> Response:
         """Set a new password with the secret of that link; ends all logins."""

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from api.analytics.asking import Asked, meta, read_common
 from api.analytics.drawing import Drawn, draw
-from api.dependencies import json_answer, made
+from api.dependencies import META_OF_ROWS, json_answer, made, told
 from api.errors import Problem
 from api.routes.kept import Item, Keeping, ThingId, shown, stored
 from schemas.conversions import filter_kept
@@ -27,6 +27,17 @@ _SHARED: Final = ("from", "to", "timezone", "includeBots", "compare", "exact")
 _OWN: Final = (*_SHARED, "filters", "segmentId")
 # More at once would leave no thread for anybody else's question.
 _AT_ONCE: Final = 4
+_ITEM: Final = {"id": "wid_a8Kx92mNqP3f", "title": "Visitors", "type": "number", "position": {"x": 0, "y": 0}}
+_ITEMS: Final = [
+    _ITEM | {"data": {"metric": "visitors"}, "meta": META_OF_ROWS},
+    _ITEM | {"error": "Invalid parameter: segmentId"},
+]
+_EXAMPLE: Final = told(
+    id="dash_a8Kx92mNqP3f",
+    name="Overview",
+    items=_ITEMS,
+    meta={"version": 41, "watermark": "2026-02-22T10:30:00.142Z"},
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +62,7 @@ def create_router(keeping: Keeping) -> APIRouter:
     router = APIRouter(tags=["dashboards"])
     read = keeping.access.reading(compares=True)
 
-    @router.get("/dashboards/{id}/data")
+    @router.get("/dashboards/{id}/data", responses=_EXAMPLE)
     async def dashboard_data(request: Request, asked: Annotated[Asked, Depends(read)], thing_id: ThingId) -> Response:
         """The answers of all widgets; what the request says goes before what they say, and filters are joined."""
         board = await keeping.get(Dashboard, asked.project, thing_id)

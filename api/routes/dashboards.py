@@ -25,6 +25,14 @@ from storage.meta.kept import Kept
 
 PATH = "/dashboards"
 WidgetId: TypeAlias = Annotated[str, Path(alias="widget_id")]
+_WIDGET: Item = {
+    "title": "Top pages",
+    "type": "table",
+    "query": {"dimension": "path"},
+    "position": {"x": 0, "y": 0, "w": 6, "h": 4},
+}
+_MADE: Item = {"createdAt": "2026-02-22T10:30:00Z", "updatedAt": "2026-02-22T10:30:00Z"}
+_WIDGET_SHOWN: Item = {"id": "wid_a8Kx92mNqP3f", **_WIDGET, "query": {}, **_MADE}
 
 
 def create_router(keeping: Keeping) -> APIRouter:
@@ -37,7 +45,8 @@ def create_router(keeping: Keeping) -> APIRouter:
 
 def _dashboards(router: APIRouter, keeping: Keeping) -> None:
     example: Item = {"name": "Growth"}
-    crud = Crud(keeping, Resource(Dashboard, PATH, example, role=Role.MEMBER))
+    resource = Resource(Dashboard, PATH, example, role=Role.MEMBER, show=lambda thing: _counted(thing, 8))
+    crud = Crud(keeping, resource)
     one = f"{PATH}/{{id}}"
 
     async def list_dashboards(request: Request, limit: Text = None, cursor: Text = None) -> Response:
@@ -78,23 +87,21 @@ def _dashboards(router: APIRouter, keeping: Keeping) -> None:
     async def delete(request: Request, thing_id: ThingId) -> Response:
         return await crud.delete(request, thing_id)
 
-    add_route(router, "GET", PATH, list_dashboards, "The project's dashboards and how many widgets each has.")
-    add_route(router, "POST", PATH, create, "Keep a new dashboard.", example)
-    add_route(router, "GET", one, get, "One dashboard with its widgets as `items`.")
-    add_route(router, "PATCH", one, change, "Change the name of a dashboard.", example)
+    told, taken = resource.told(), resource.taken
+    said = "The project's dashboards and how many widgets each has."
+    add_route(router, "GET", PATH, list_dashboards, said, tells=resource.told_of_many)
+    add_route(router, "POST", PATH, create, "Keep a new dashboard.", example, takes=taken, tells=told)
+    whole = resource.told({"items": [_WIDGET_SHOWN]})
+    add_route(router, "GET", one, get, "One dashboard with its widgets as `items`.", tells=whole)
+    add_route(router, "PATCH", one, change, "Change the name of a dashboard.", example, takes=taken, tells=told)
     add_route(router, "DELETE", one, delete, "Delete a dashboard and its widgets.")
 
 
 def _widgets(router: APIRouter, keeping: Keeping) -> None:
     path = f"{PATH}/{{id}}/widgets"
     one = f"{path}/{{widget_id}}"
-    example = {
-        "title": "Top pages",
-        "type": "table",
-        "query": {"dimension": "path"},
-        "position": {"x": 0, "y": 0, "w": 6, "h": 4},
-    }
-    crud = Crud(keeping, Resource(Widget, path, example, role=Role.MEMBER, parent=Dashboard))
+    resource = Resource(Widget, path, _WIDGET, role=Role.MEMBER, parent=Dashboard)
+    crud = Crud(keeping, resource)
 
     async def list_widgets(request: Request, thing_id: ThingId, limit: Text = None, cursor: Text = None) -> Response:
         return await crud.list(request, limit, cursor, thing_id)
@@ -111,10 +118,12 @@ def _widgets(router: APIRouter, keeping: Keeping) -> None:
     async def delete_widget(request: Request, thing_id: ThingId, widget_id: WidgetId) -> Response:
         return await crud.delete(request, widget_id, thing_id)
 
-    add_route(router, "GET", path, list_widgets, "The widgets of a dashboard.")
-    add_route(router, "POST", path, create_widget, "Put a new widget on a dashboard.", example)
-    add_route(router, "GET", one, get_widget, "One widget.")
-    add_route(router, "PATCH", one, change_widget, "Change the named fields of a widget.", example)
+    told, taken = resource.told(), resource.taken
+    add_route(router, "GET", path, list_widgets, "The widgets of a dashboard.", tells=resource.told_of_many)
+    add_route(router, "POST", path, create_widget, "Put a new widget on a dashboard.", _WIDGET, takes=taken, tells=told)
+    add_route(router, "GET", one, get_widget, "One widget.", tells=told)
+    said = "Change the named fields of a widget."
+    add_route(router, "PATCH", one, change_widget, said, _WIDGET, takes=taken, tells=told)
     add_route(router, "DELETE", one, delete_widget, "Take a widget off its dashboard.")
 
 

@@ -1,7 +1,7 @@
 """What the routes about accounts share: who asks, their fields, pages of lists, and answers."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -12,8 +12,9 @@ from api.auth.acting import actor, count_attempt
 from api.auth.keys import demand
 from api.dependencies import Access, json_answer, json_body, parameters
 from api.errors import bad_request, forbidden
-from api.openapi import CONFLICTS, OPEN
+from api.openapi import ERRORS, OPEN
 from api.services import Services
+from api.shapes import PAGE, Schema, content, structure
 from schemas.instants import format_instant, to_millis
 from schemas.projects import Key, Role, Scope
 from schemas.questions import parse_limit
@@ -26,7 +27,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 # What the document says of a route beside its examples.
 OPENED: Final[dict[str, Any]] = {OPEN: True}
-CONFLICTING: Final[dict[str, Any]] = {CONFLICTS: True}
+CONFLICTING: Final[dict[str, Any]] = {ERRORS: [409]}
 
 
 class Fields(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
@@ -144,11 +145,17 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def example(body: object) -> dict[str, Any]:
+def example(body: object, kind: type[msgspec.Struct]) -> dict[str, Any]:
     """The body of a request, for the document."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"example": body}}}}
+    schema: Schema = structure(kind) | {"additionalProperties": False}
+    return {"requestBody": {"required": True, **content(body, schema)}}
 
 
-def shows(body: object, status: int = 200) -> dict[int | str, dict[str, Any]]:
-    """The body of an answer, for the document."""
-    return {status: {"description": "OK", "content": {"application/json": {"example": body}}}}
+def shows(body: object, status: int = 200, *, nullable: Collection[str] = ()) -> dict[int | str, dict[str, Any]]:
+    """The body of an answer, for the document; `nullable` names fields of it."""
+    return {status: {"description": "OK", **content(body, nullable=nullable)}}
+
+
+def shows_page(item: dict[str, Any], *, nullable: Collection[str] = ()) -> dict[int | str, dict[str, Any]]:
+    """The page of a list, for the document."""
+    return shows({"data": [item], "meta": PAGE}, nullable=(*nullable, "nextCursor"))

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -20,12 +20,17 @@ from schemas.windows import TimeRange
 _DEFAULT_RANGE = timedelta(days=30)
 _FORMATS = "csv, json, ndjson, parquet or arrow; else by Accept."
 
+_EXAMPLE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "OK", "content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES.values()}}
+}
+_EXAMPLE[200]["content"][MEDIA_TYPES["json"]] = {"schema": {"type": "array"}}
+
 
 def create_router(analytics: Analytics, access: Access) -> APIRouter:
     """The route, to be included before `/events/{eventId}`."""
     router = APIRouter(tags=["events"])
 
-    @router.get("/events/export", response_class=Response)
+    @router.get("/events/export", response_class=Response, responses=_EXAMPLE)
     async def export(
         request: Request,
         asked: Annotated[Asked, Depends(access.reading(_DEFAULT_RANGE))],

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.analytics.answering import Analytics
 from api.analytics.asking import Asked
-from api.dependencies import Access, Text, json_answer, made, page, parameters
+from api.dependencies import EVENT_EXAMPLE, Access, Text, json_answer, made, page, parameters, told
 from api.errors import not_found
+from api.shapes import PAGE
 from schemas.answers import EXACT
 from schemas.instants import from_millis
 from schemas.listing import EventCursor, EventsQuestion
@@ -20,13 +21,27 @@ _DEFAULT_RANGE = timedelta(days=30)
 # Paths of other routes and surfaces below /events, which are no event ids.
 _RESERVED = frozenset({"batch", "stream", "pageview", "custom", "event"})
 
+_MANY = told(data=[EVENT_EXAMPLE], meta=PAGE, nullable={"userId", "source", "nextCursor"})
+_ONE = told(
+    **EVENT_EXAMPLE,
+    sessionId="s-1",
+    context={"path": "/pricing"},
+    receivedAt="2026-02-22T10:30:00.142Z",
+    state="in_lake",
+    partition=0,
+    offset=17,
+    index=0,
+    lakeVersion=41,
+    nullable={"userId", "source", "sessionId", "context", "lakeVersion"},
+)
+
 
 def create_router(analytics: Analytics, access: Access) -> APIRouter:
     """The routes; paths are below the prefix of the surface."""
     router = APIRouter(tags=["events"])
     reader = Annotated[Key, Depends(access.reader)]
 
-    @router.get("/events")
+    @router.get("/events", responses=_MANY)
     async def list_events(
         request: Request,
         asked: Annotated[Asked, Depends(access.reading(_DEFAULT_RANGE))],
@@ -61,7 +76,7 @@ def create_router(analytics: Analytics, access: Access) -> APIRouter:
         headers = made(str(EXACT), asked.common.timezone, answered.watermark)
         return json_answer(request, {"data": found.items, "meta": page(found.total, size, found.next)}, headers)
 
-    @router.get("/events/{event_id:path}")
+    @router.get("/events/{event_id:path}", responses=_ONE)
     async def get_event(request: Request, key: reader, event_id: str) -> Response:
         """One event: `in_log` from the moment it is accepted, `in_lake` once queries see it."""
         project = await access.project(key, request)

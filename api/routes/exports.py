@@ -30,6 +30,7 @@ from api.routes.kept import (
     shown,
     stored,
 )
+from api.shapes import joined
 from schemas.conversions import filter_kept
 from schemas.exports import MEDIA_TYPES, ExportQuestion
 from schemas.figures import Figures, OverviewQuestion
@@ -68,7 +69,7 @@ _PAGE: Final = 1000
 def create_router(keeping: Keeping) -> APIRouter:
     """The routes; paths are below the prefix of the surface."""
     router = APIRouter(tags=["exports"])
-    example = {"type": "events", "format": "csv", "from": "2026-02-01", "to": "2026-02-28"}
+    example = {"type": "events", "format": "csv", "from": "2026-02-01T00:00:00Z", "to": "2026-03-01T00:00:00Z"}
     resource = Resource(Export, PATH, example, scope=Scope.READ, role=Role.MEMBER, show=_shown, newest_first=True)
     crud = Crud(keeping, resource)
     add_routes(router, crud, without=frozenset({f"POST {PATH}", f"PATCH {PATH}/{{id}}"}))
@@ -97,8 +98,13 @@ def create_router(keeping: Keeping) -> APIRouter:
             headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
         )
 
-    add_route(router, "POST", PATH, create, "Describe a download.", example)
-    add_route(router, "GET", f"{PATH}/{{id}}/download", download, "The download itself, of any size.")
+    text = {"type": ["string", "null"], "description": "ISO 8601, or a date."}
+    takes = joined(resource.taken, {"properties": {"from": text, "to": text}})
+    add_route(router, "POST", PATH, create, "Describe a download.", example, takes=takes, tells=resource.told())
+    whole: Item = {"content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES.values()}}
+    whole["content"][MEDIA_TYPES["json"]] = {"schema": {"type": "array"}}
+    said = "The download itself, of any size."
+    add_route(router, "GET", f"{PATH}/{{id}}/download", download, said, tells=whole, errors=(409, 410))
     return router
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from msgspec import to_builtins
 
 from api.analytics.asking import Asked
-from api.dependencies import Text, answer, parameters
+from api.dependencies import META_OF_ROWS, Text, answer, parameters
 from api.routes.kept import Crud, Item, Keeping, Resource, ThingId, add_routes, shown, stored
 from schemas.conversions import funnel_question
 from schemas.kept import Funnel, Goal, Step
@@ -22,16 +22,36 @@ _BY_TYPE = {
     "goal": ("goalId",),
 }
 
+_RESULTS: Item = {
+    "steps": [
+        {
+            "name": "Prices",
+            "count": 31,
+            "fromPrevious": 100.0,
+            "fromStart": 100.0,
+            "dropOff": 19,
+            "medianSeconds": 96.5,
+            "meanSeconds": 120.4,
+        }
+    ],
+    "timeseries": [{"date": "2026-02-15", "entered": 31, "completed": 12}],
+    "paths": [{"path": ["Prices", "Signed up"], "count": 12, "meanSeconds": 120.4}],
+    "meanSeconds": 120.4,
+    "meta": META_OF_ROWS,
+}
+
 
 def create_router(keeping: Keeping) -> APIRouter:
     """The routes; paths are below the prefix of the surface."""
     router = APIRouter(tags=["funnels"])
     steps = [{"name": "Prices", "path": "/pricing"}, {"name": "Signed up", "event": "signup"}]
     example = {"name": "Sign-up", "steps": steps, "windowSeconds": 3600}
-    add_routes(router, Crud(keeping, Resource(Funnel, "/funnels", example, role=Role.MEMBER, show=_shown)))
+    resource = Resource(Funnel, "/funnels", example, role=Role.MEMBER, show=_shown)
+    add_routes(router, Crud(keeping, resource))
+    results = resource.told_inside("funnel", _RESULTS)
     read = keeping.access.reading(compares=True)
 
-    @router.get("/funnels/{id}/results")
+    @router.get("/funnels/{id}/results", responses={200: results})
     async def funnel_results(
         request: Request, asked: Annotated[Asked, Depends(read)], thing_id: ThingId, interval: Text = None
     ) -> Response:

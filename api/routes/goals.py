@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from api.analytics.asking import Asked
-from api.dependencies import Text, answer, parameters
+from api.dependencies import META_OF_ROWS, Text, answer, parameters
 from api.routes.kept import Crud, Item, Keeping, Resource, ThingId, add_routes, shown
 from schemas.conversions import goal_question
 from schemas.goals import Conversion
@@ -16,15 +16,26 @@ from schemas.questions import InvalidQuestion, parse_interval
 from schemas.windows import buckets
 from storage.meta.kept import Kept
 
+_CONVERSION = {"completions": 12, "conversionRate": 14.3}
+_RESULTS: Item = {
+    "results": {**_CONVERSION, "uniqueCompletions": 11, "totalValue": 60.0, "avgValue": 5.0},
+    "timeseries": [{"date": "2026-02-15", **_CONVERSION}],
+    "topSources": [{"source": "example.org", **_CONVERSION}],
+    "topPages": [{"path": "/pricing", **_CONVERSION}],
+    "meta": META_OF_ROWS,
+}
+
 
 def create_router(keeping: Keeping) -> APIRouter:
     """The routes; paths are below the prefix of the surface."""
     router = APIRouter(tags=["goals"])
     example = {"name": "Signed up", "type": "event", "event": "signup", "value": 5}
-    add_routes(router, Crud(keeping, Resource(Goal, "/goals", example, role=Role.MEMBER, show=_shown)))
+    resource = Resource(Goal, "/goals", example, role=Role.MEMBER, show=_shown)
+    add_routes(router, Crud(keeping, resource))
+    results = resource.told_inside("goal", _RESULTS)
     read = keeping.access.reading(compares=True)
 
-    @router.get("/goals/{id}/results")
+    @router.get("/goals/{id}/results", responses={200: results})
     async def goal_results(
         request: Request, asked: Annotated[Asked, Depends(read)], thing_id: ThingId, interval: Text = None
     ) -> Response:

@@ -12,8 +12,9 @@ from api.auth.acting import actor, blocking
 from api.auth.keys import demand, project_of
 from api.dependencies import Access, Text, json_answer, json_body, parameters
 from api.errors import bad_request, conflict, not_found
-from api.openapi import CONFLICTS, OPEN
+from api.openapi import ERRORS, OPEN
 from api.services import Services
+from api.shapes import PAGE, Schema, content, joined, shape, structure
 from schemas.instants import format_instant, to_millis
 from schemas.keeping import InvalidKept, body_of, changed_body
 from schemas.kept import Body, T
@@ -27,6 +28,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 ThingId: TypeAlias = Annotated[str, Path(alias="id")]
 Item: TypeAlias = dict[str, Any]
+_MADE = datetime(2026, 2, 22, 10, 30, tzinfo=UTC)
+# Of the results of goals and funnels.
+_NULLABLE = frozenset({"medianSeconds", "meanSeconds"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,44 @@ class Resource(Generic[T]):
     show: Callable[[Kept[T]], Item] = field(default_factory=lambda: shown)
     newest_first: bool = False
     parent: type[Body] | None = None
+
+    @property
+    def taken(self) -> Schema:
+        """What a request may bring; a new thing needs what `required` says."""
+        return structure(self.kind, without=self.kind.state) | {"required": list(self.kind.required)}
+
+    def told(self, more: Item | None = None) -> Item:
+        """The answer about one of them, for the document: the example as it is shown, and `more`."""
+        body, schema = self._sample()
+        if more:
+            body, schema = body | more, joined(schema, shape(more))
+        return content(body, schema)
+
+    def told_inside(self, name: str, rest: Item) -> Item:
+        """An answer that has one of them as `name`, beside the rest."""
+        body, schema = self._sample()
+        whole = joined({"type": "object", "properties": {name: schema}, "required": [name]}, shape(rest, _NULLABLE))
+        return {"description": "OK", **content({name: body} | rest, whole)}
+
+    @property
+    def told_of_many(self) -> Item:
+        """The answer of a list of them."""
+        body, schema = self._sample()
+        return told_page(body, schema)
+
+    def _sample(self) -> tuple[Item, Schema]:
+        body = body_of(self.kind, self.example)
+        named = f"{self.kind.prefix}_a8Kx92mNqP3f"
+        item = self.show(Kept(named, 1, 1, None, body, 1, "user_a8Kx92mNqP3f", _MADE, _MADE))
+        whole, typed = shape(item, {"createdBy"}), structure(self.kind)["properties"]
+        fields = {name: typed.get(name, field) for name, field in whole["properties"].items()}
+        return item, whole | {"properties": fields}
+
+
+def told_page(item: Item, schema: Schema) -> Item:
+    """The answer of a list, for the document."""
+    data: Schema = {"type": "object", "properties": {"data": {"type": "array", "items": schema}}, "required": ["data"]}
+    return content({"data": [item], "meta": PAGE}, joined(data, shape({"meta": PAGE}, {"nextCursor"})))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,16 +226,17 @@ def add_routes(router: APIRouter, crud: Crud[T], *, without: frozenset[str] = fr
         return await crud.delete(request, thing_id)
 
     plural = resource.path.removeprefix("/")
-    routes: tuple[tuple[str, str, Any, str], ...] = (
-        ("GET", resource.path, list_things, f"The project's {plural}."),
-        ("POST", resource.path, create_thing, f"Keep a new {name}."),
-        ("GET", one, get_thing, f"One {name}."),
-        ("PATCH", one, change_thing, f"Change the named fields of a {name}."),
-        ("DELETE", one, delete_thing, f"Delete a {name}."),
+    told = resource.told()
+    routes: tuple[tuple[str, str, Any, str, Item | None], ...] = (
+        ("GET", resource.path, list_things, f"The project's {plural}.", resource.told_of_many),
+        ("POST", resource.path, create_thing, f"Keep a new {name}.", told),
+        ("GET", one, get_thing, f"One {name}.", told),
+        ("PATCH", one, change_thing, f"Change the named fields of a {name}.", told),
+        ("DELETE", one, delete_thing, f"Delete a {name}.", None),
     )
-    for method, path, handler, summary in routes:
+    for method, path, handler, summary, tells in routes:
         if f"{method} {path}" not in without:
-            add_route(router, method, path, handler, summary, resource.example)
+            add_route(router, method, path, handler, summary, resource.example, takes=resource.taken, tells=tells)
 
 
 def add_route(
@@ -204,22 +247,35 @@ def add_route(
     summary: str,
     example: Item | None = None,
     *,
+    takes: Schema | None = None,
+    tells: Item | None = None,
     status: int | None = None,
+    errors: tuple[int, ...] = (),
     is_open: bool = False,
 ) -> None:
-    """One route with the status and the body that its method has here; an open one is asked without a key."""
+    """One route with the status and the body that its method has here; an open one is asked without a key.
+
+    `takes` is the schema of its body, of which a PATCH needs nothing; `tells` what it answers, `errors` how it refuses
+    as not every route does.
+    """
     said: Item = {OPEN: True} if is_open else {}
     if method in ("POST", "PATCH") and example is not None:
-        content = {"application/json": {"schema": {"type": "object"}, "example": example}}
-        said |= {"requestBody": {"required": True, "content": content}}
+        schema = takes or {"type": "object"}
+        if method == "PATCH":
+            schema = schema | {"required": []}
+        said |= {"requestBody": {"required": True, **content(example, schema)}}
         if method == "POST":
-            said[CONFLICTS] = True  # one too many
+            errors += (409,)  # one too many
+    if errors:
+        said[ERRORS] = errors
+    answered_with = status or {"POST": 201, "DELETE": 204}.get(method, 200)
     router.add_api_route(
         path,
         handler,
         methods=[method],
         summary=summary,
-        status_code=status or {"POST": 201, "DELETE": 204}.get(method, 200),
+        status_code=answered_with,
+        responses=None if tells is None else {answered_with: {"description": "OK", **tells}},
         openapi_extra=said or None,
     )
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from api.auth.acting import blocking, change
 from api.errors import bad_request, forbidden, not_found
-from api.routes.desk import Desk, Fields, answer, example, instant, listed, nothing, now, shows
+from api.routes.desk import Desk, Fields, answer, example, instant, listed, nothing, now, shows, shows_page
 from schemas.projects import Dialect, Key, Role, Scope
 from storage.meta.keys import (
     KeyChange,
@@ -40,6 +40,8 @@ _KEY = {
 _LONGEST_DAYS = 36_500
 # Kinds whose products know keys of one project; the others' keys see the account.
 _OF_ONE_PROJECT = (Dialect.JCHT, Dialect.ZTA)
+_NEW_KEY = _KEY | {"key": "sg_0123456789abcdef..."}
+_NULLABLE = frozenset({"projectId", "rateLimit", "lastUsedAt", "expiresAt", "revokedAt"})
 
 
 class _New(Fields, frozen=True):
@@ -62,7 +64,7 @@ def create_router(desk: Desk) -> APIRouter:
     """The routes; paths are below the prefix of the surface."""
     router = APIRouter(prefix="/keys", tags=["keys"])
 
-    @router.get("", responses=shows({"data": [_KEY]}))
+    @router.get("", responses=shows_page(_KEY, nullable=_NULLABLE))
     async def list_all(request: Request, projectId: str | None = None) -> Response:  # noqa: N803  # as callers write it
         """The keys of the account, or of one project, revoked ones included."""
         key = await desk.caller(request, Scope.ADMIN)
@@ -73,8 +75,8 @@ def create_router(desk: Desk) -> APIRouter:
     @router.post(
         "",
         status_code=201,
-        openapi_extra=example({"kind": "jcht", "name": "panel", "scope": "read", "projectId": 1}),
-        responses=shows(_KEY | {"key": "sg_0123456789abcdef..."}, 201),
+        openapi_extra=example({"kind": "jcht", "name": "panel", "scope": "read", "projectId": 1}, _New),
+        responses=shows(_NEW_KEY, 201, nullable=_NULLABLE),
     )
     async def create(request: Request) -> Response:
         """Mint a key, which is shown in full this once. Without a project it is good for the whole account."""
@@ -97,7 +99,11 @@ def create_router(desk: Desk) -> APIRouter:
         )
         return answer(_full(await change(create_key, desk.metadata, spec, now(), desk.actor(request, key))), 201)
 
-    @router.patch("/{key_id}", openapi_extra=example({"name": "panel", "rateLimit": "1200/60"}), responses=shows(_KEY))
+    @router.patch(
+        "/{key_id}",
+        openapi_extra=example({"name": "panel", "rateLimit": "1200/60"}, _Change),
+        responses=shows(_KEY, nullable=_NULLABLE),
+    )
     async def change_one(request: Request, key_id: str) -> Response:
         """Change name, scope, limit or expiry; it holds from the next request on."""
         key, sent = await desk.with_fields(request, Scope.ADMIN, _Change)
@@ -115,9 +121,7 @@ def create_router(desk: Desk) -> APIRouter:
         await change(revoke_key, desk.metadata, found.key.account_id, key_id, now(), desk.actor(request, key))
         return nothing()
 
-    @router.post(
-        "/{key_id}/regenerate", status_code=201, responses=shows(_KEY | {"key": "sg_0123456789abcdef..."}, 201)
-    )
+    @router.post("/{key_id}/regenerate", status_code=201, responses=shows(_NEW_KEY, 201, nullable=_NULLABLE))
     async def regenerate(request: Request, key_id: str) -> Response:
         """Revoke a key and mint its like in one step."""
         key = await desk.caller(request, Scope.ADMIN)

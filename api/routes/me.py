@@ -8,7 +8,19 @@ from fastapi import APIRouter, Request, Response
 
 from api.auth.acting import blocking, change
 from api.errors import bad_request, forbidden, not_found
-from api.routes.desk import Desk, Fields, account_wide, answer, example, instant, listed, nothing, now, shows
+from api.routes.desk import (
+    Desk,
+    Fields,
+    account_wide,
+    answer,
+    example,
+    instant,
+    listed,
+    nothing,
+    now,
+    shows,
+    shows_page,
+)
 from schemas.projects import Key, Scope
 from storage.meta.accounts import Account, ProfileChange, account, change_password, update_profile
 from storage.meta.logins import Login, end_login, end_logins, list_logins
@@ -23,6 +35,7 @@ _ACCOUNT = {
     "emailVerifiedAt": None,
     "createdAt": "2026-02-22T10:30:00Z",
 }
+_NULLABLE = frozenset({"picture", "emailVerifiedAt"})
 _LOGIN = {
     "id": "sess_a8Kx92mNqP3f",
     "createdAt": "2026-02-22T10:30:00Z",
@@ -45,12 +58,16 @@ def create_router(desk: Desk) -> APIRouter:
     """The routes; paths are below the prefix of the surface."""
     router = APIRouter(tags=["account"])
 
-    @router.get("/me", responses=shows(_ACCOUNT))
+    @router.get("/me", responses=shows(_ACCOUNT, nullable=_NULLABLE))
     async def get_me(request: Request) -> Response:
         """The account of the login or the key."""
         return answer(account_shape(await _account(desk, await desk.caller(request, Scope.READ))))
 
-    @router.patch("/me", openapi_extra=example({"firstName": "Ada", "lastName": "Lovelace"}), responses=shows(_ACCOUNT))
+    @router.patch(
+        "/me",
+        openapi_extra=example({"firstName": "Ada", "lastName": "Lovelace"}, _Change),
+        responses=shows(_ACCOUNT, nullable=_NULLABLE),
+    )
     async def change_me(request: Request) -> Response:
         """Change names and picture, or the password, which ends all other logins."""
         key, sent = await desk.with_fields(request, Scope.ADMIN, _Change)
@@ -62,7 +79,7 @@ def create_router(desk: Desk) -> APIRouter:
         profile = ProfileChange(sent.first_name, sent.last_name, picture)
         return answer(account_shape(await change(update_profile, desk.metadata, key.account_id, profile, by, now())))
 
-    @router.get("/me/logins", responses=shows({"data": [_LOGIN]}))
+    @router.get("/me/logins", responses=shows_page(_LOGIN, nullable={"device", "ipMasked"}))
     async def get_logins(request: Request) -> Response:
         """Where the account is logged in, on every surface."""
         key = await desk.caller(request, Scope.ADMIN)

@@ -14,7 +14,7 @@ from schemas.questions import InvalidQuestion, parse_interval
 from schemas.series import SeriesQuestion, parse_measure
 from schemas.windows import buckets
 
-_EXAMPLE = told(metric="unique_users", interval="day", data=[{"date": "2026-02-15", "value": 84}])
+_EXAMPLE = told(metric="unique_users", interval="day", data=[{"date": "2026-02-15", "value": 84.0}], nullable={"value"})
 
 
 def create_router(analytics: Analytics, access: Access) -> APIRouter:

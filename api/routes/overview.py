@@ -13,7 +13,7 @@ from schemas.figures import Figures, OverviewQuestion, change_percent
 from schemas.questions import parse_interval
 from schemas.windows import buckets
 
-_FIGURES = {
+FIGURES = {
     "events": 412,
     "pageviews": 301,
     "visitors": 84,
@@ -24,7 +24,7 @@ _FIGURES = {
     "avgTimeOnPage": 61,
     "viewsPerSession": 3.1,
 }
-_EXAMPLE = told(metrics=_FIGURES, timeseries=[{"date": "2026-02-15", **_FIGURES}], meta=META_EXAMPLE)
+_EXAMPLE = told(metrics=FIGURES, timeseries=[{"date": "2026-02-15", **FIGURES}], meta=META_EXAMPLE)
 
 
 def create_router(analytics: Analytics, access: Access) -> APIRouter:

@@ -8,8 +8,20 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from api.analytics.answering import Analytics
 from api.analytics.asking import Asked
-from api.dependencies import Access, Text, answer, json_answer, made, page, parameters
+from api.dependencies import (
+    EVENT_EXAMPLE,
+    META_OF_ROWS,
+    Access,
+    Text,
+    answer,
+    json_answer,
+    made,
+    page,
+    parameters,
+    told,
+)
 from api.errors import not_found
+from api.shapes import PAGE
 from schemas.answers import EXACT
 from schemas.filters import parse_filters
 from schemas.instants import format_instant, from_millis
@@ -20,6 +32,18 @@ from schemas.questions import parse_limit, parse_offset
 from schemas.windows import TimeRange
 
 _DEFAULT_RANGE = timedelta(days=30)
+_PERSON: dict[str, Any] = {
+    "userId": "user-1",
+    "properties": {},
+    "firstSeen": "2026-02-15T08:00:00Z",
+    "lastSeen": "2026-02-22T10:30:00Z",
+    "eventCount": 84,
+    "aliases": ["anonymous-7"],
+}
+_UNSEEN = frozenset({"firstSeen", "lastSeen"})
+_ONE = told(**_PERSON, nullable=_UNSEEN)
+_MANY = told(data=[_PERSON], meta={"total": 1284, "limit": 100, "hasMore": True}, nullable=_UNSEEN)
+_EVENTS = told(data=[EVENT_EXAMPLE], meta=META_OF_ROWS | PAGE, nullable={"userId", "source", "nextCursor"})
 
 
 def create_router(analytics: Analytics, access: Access) -> APIRouter:
@@ -27,7 +51,7 @@ def create_router(analytics: Analytics, access: Access) -> APIRouter:
     router = APIRouter(prefix="/users", tags=["people"])
     reader = Annotated[Key, Depends(access.reader)]
 
-    @router.get("")
+    @router.get("", responses=_MANY)
     async def list_users(
         request: Request,
         key: reader,
@@ -46,7 +70,7 @@ def create_router(analytics: Analytics, access: Access) -> APIRouter:
         body = {"data": [_told(person) for person in found.people], "meta": meta}
         return json_answer(request, body, made(str(EXACT), "UTC", answered.watermark))
 
-    @router.get("/{user_id:path}/events")
+    @router.get("/{user_id:path}/events", responses=_EVENTS)
     async def list_events(
         request: Request,
         user_id: str,
@@ -72,7 +96,7 @@ def create_router(analytics: Analytics, access: Access) -> APIRouter:
         found = answered.answer
         return answer(request, asked, answered, {"data": found.items}, more=page(found.total, size, found.next))
 
-    @router.get("/{user_id:path}")
+    @router.get("/{user_id:path}", responses=_ONE)
     async def get_user(request: Request, key: reader, user_id: str) -> Response:
         """Somebody by any of their ids."""
         project = await access.project(key, request)

@@ -12,12 +12,15 @@ from api.dependencies import json_answer, json_body
 from api.erasing import ids_of
 from api.errors import bad_request, not_found, too_large
 from api.ingest.intake import From, InvalidItem
+from api.routes.desk import shows
 from api.routes.kept import Keeping, answered, instant, stored
 from schemas.erasures import Erasure
 from schemas.people import ALIAS, PROFILE, ProfileChange
 from schemas.projects import Key, Role, Scope
 
 _PROFILE = {"set": {"plan": "pro"}, "setOnce": {"source": "ad"}, "add": {"logins": 1}, "unset": ["trial"]}
+
+_ERASURE = {"id": "job_a8Kx92mNqP3f", "status": "done", "createdAt": "2026-02-22T10:30:00.142Z", "receipts": [{}]}
 
 
 def create_router(keeping: Keeping) -> APIRouter:
@@ -26,10 +29,19 @@ def create_router(keeping: Keeping) -> APIRouter:
     profiles = _Profiles(keeping)
     user = "/users/{user_id:path}"
     alias = _body({"alias": "anonymous-7"})
-    router.add_api_route(user, profiles.change, methods=["PATCH"], openapi_extra=_body(_PROFILE))
-    router.add_api_route(f"{user}/aliases", profiles.add_alias, methods=["POST"], openapi_extra=alias)
-    router.add_api_route(user, profiles.erase, methods=["DELETE"])
-    router.add_api_route("/erasures/{job_id}", profiles.erasure, methods=["GET"])
+    kept = {"status": "ok", "eventId": "evt_a8Kx92mNqP3f"}
+    changed = shows(kept, 202)
+    takes = _body(_PROFILE)
+    router.add_api_route(
+        user, profiles.change, methods=["PATCH"], status_code=202, openapi_extra=takes, responses=changed
+    )
+    joined = shows(kept, 201)
+    router.add_api_route(
+        f"{user}/aliases", profiles.add_alias, methods=["POST"], status_code=201, openapi_extra=alias, responses=joined
+    )
+    begun = shows({"jobId": "job_a8Kx92mNqP3f"}, 202)
+    router.add_api_route(user, profiles.erase, methods=["DELETE"], status_code=202, responses=begun)
+    router.add_api_route("/erasures/{job_id}", profiles.erasure, methods=["GET"], responses=shows(_ERASURE))
     return router
 
 

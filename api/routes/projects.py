@@ -24,6 +24,7 @@ from api.routes.desk import (
     nothing,
     now,
     shows,
+    shows_page,
 )
 from schemas.projects import NO_SETTINGS, Key, Project, ProjectSettings, Role, Scope
 from schemas.questions import parse_flag
@@ -56,6 +57,8 @@ _PROJECT = {
     "eventCount": 336776,
     "createdAt": "2026-02-22T10:30:00Z",
 }
+_TRASHED = _PROJECT | {"deletedAt": "2026-02-22T10:30:00Z", "expiresAt": "2026-03-24T10:30:00Z"}
+_NULLABLE = frozenset({"domain", "token", "retentionDays", "eventCount"})
 
 
 class _New(Fields, frozen=True):
@@ -78,7 +81,7 @@ def create_router(desk: Desk) -> APIRouter:
     """The routes; paths are below the prefix of the surface."""
     router = APIRouter(prefix="/projects", tags=["projects"])
 
-    @router.get("", responses=shows({"data": [_PROJECT]}))
+    @router.get("", responses=shows_page(_PROJECT, nullable=_NULLABLE))
     async def list_all(request: Request) -> Response:
         """The projects the caller may see: their own and those of their teams."""
         key = await desk.caller(request, Scope.READ)
@@ -92,8 +95,8 @@ def create_router(desk: Desk) -> APIRouter:
         "",
         status_code=201,
         openapi_extra=CONFLICTING
-        | example({"name": "Shop", "domain": "shop.example.org", "timezone": "Europe/Berlin"}),
-        responses=shows(_PROJECT, 201),
+        | example({"name": "Shop", "domain": "shop.example.org", "timezone": "Europe/Berlin"}, _New),
+        responses=shows(_PROJECT, 201, nullable=_NULLABLE),
     )
     async def create(request: Request) -> Response:
         """Make a project of the caller's account; 409 where it has one of this name or domain."""
@@ -108,7 +111,7 @@ def create_router(desk: Desk) -> APIRouter:
 
     _add_trash(router, desk)
 
-    @router.get("/{project_id}", responses=shows(_PROJECT))
+    @router.get("/{project_id}", responses=shows(_PROJECT, nullable=_NULLABLE))
     async def get_one(request: Request, project_id: str) -> Response:
         """One project, by its number, its site id or its website id."""
         key = await desk.caller(request, Scope.READ)
@@ -116,8 +119,8 @@ def create_router(desk: Desk) -> APIRouter:
 
     @router.patch(
         "/{project_id}",
-        openapi_extra=CONFLICTING | example({"name": "Shop", "settings": {"retentionDays": 365}}),
-        responses=shows(_PROJECT),
+        openapi_extra=CONFLICTING | example({"name": "Shop", "settings": {"retentionDays": 365}}, _Change),
+        responses=shows(_PROJECT, nullable=_NULLABLE),
     )
     async def change_one(request: Request, project_id: str) -> Response:
         """Change names, zone and settings; a setting that is not named stays."""
@@ -138,7 +141,7 @@ def create_router(desk: Desk) -> APIRouter:
         await change(delete_project, desk.metadata, found.id, desk.actor(request, key), now(), keep)
         return nothing()
 
-    @router.post("/{project_id}/token", responses=shows(_PROJECT))
+    @router.post("/{project_id}/token", responses=shows(_PROJECT, nullable=_NULLABLE))
     async def new_token(request: Request, project_id: str) -> Response:
         """Give the project a new ingestion token; the old one is refused at once."""
         key = await desk.caller(request, Scope.ADMIN)
@@ -150,7 +153,7 @@ def create_router(desk: Desk) -> APIRouter:
 
 
 def _add_trash(router: APIRouter, desk: Desk) -> None:
-    @router.get("/deleted", responses=shows({"data": [_PROJECT | {"expiresAt": "2026-03-24T10:30:00Z"}]}))
+    @router.get("/deleted", responses=shows_page(_TRASHED, nullable=_NULLABLE))
     async def list_deleted(request: Request) -> Response:
         """What can still be restored, and until when."""
         key = await desk.caller(request, Scope.ADMIN)
@@ -158,7 +161,7 @@ def _add_trash(router: APIRouter, desk: Desk) -> None:
         found = await blocking(deleted_projects, desk.metadata, key.account_id, now())
         return listed(request, found, lambda project: _trashed(project, key))
 
-    @router.post("/{project_id}/restore", openapi_extra=CONFLICTING, responses=shows(_PROJECT))
+    @router.post("/{project_id}/restore", openapi_extra=CONFLICTING, responses=shows(_PROJECT, nullable=_NULLABLE))
     async def restore(request: Request, project_id: str) -> Response:
         """Take a project out of the trash, with its keys and its token."""
         key = await desk.caller(request, Scope.ADMIN)

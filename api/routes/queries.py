@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from api.analytics.answering import Analytics
 from api.analytics.asking import Asked
 from api.analytics.bodies import funnel_question, paths_question, retention_question, series_question
-from api.dependencies import META_EXAMPLE, Access, answer, json_body, parameters, told
+from api.dependencies import META_OF_ROWS, Access, answer, json_body, parameters, told
 from api.errors import unavailable
 from schemas.filters import Filter
 from schemas.funnels import FunnelQuestion
@@ -23,13 +23,15 @@ Q = TypeVar("Q")
 # The events that reach a project's goal, None where it has no such goal; may block.
 GoalFinder: TypeAlias = Callable[[int, str], Filter | None]
 
-_META = {name: value for name, value in META_EXAMPLE.items() if name != "botsExcluded"}
 _STEPS = [{"path": "/pricing"}, {"event": "signup"}]
 _STEP = {"name": "signup", "count": 12, "fromPrevious": 38.71, "fromStart": 38.71, "dropOff": 19, "medianSeconds": 96.5}
-_SERIES = told(buckets=["2026-02-15"], series=[{"name": "DE", "data": [31]}], meta=_META)
-_FUNNEL = told(steps=[_STEP], paths=[], meanSeconds=120.4, meta=_META)
-_RETENTION = told(cohorts=[{"date": "2026-02-16", "size": 12, "values": [4, 3]}], meta=_META)
-_PATHS = told(paths=[{"path": ["page_view", "signup"], "count": 9}], total=12, meta=_META)
+_SERIES = told(buckets=["2026-02-15"], series=[{"name": "DE", "data": [31]}], meta=META_OF_ROWS)
+_RUN = {"path": ["/pricing", "signup"], "count": 12, "meanSeconds": 120.4}
+_FUNNEL = told(
+    steps=[_STEP], paths=[_RUN], meanSeconds=120.4, meta=META_OF_ROWS, nullable={"medianSeconds", "meanSeconds"}
+)
+_RETENTION = told(cohorts=[{"date": "2026-02-16", "size": 12, "values": [4, 3]}], meta=META_OF_ROWS)
+_PATHS = told(paths=[{"path": ["page_view", "signup"], "count": 9}], total=12, meta=META_OF_ROWS)
 
 
 def no_goals(_project: int, _goal_id: str) -> Filter | None:

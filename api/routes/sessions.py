@@ -8,20 +8,43 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.analytics.answering import Analytics
 from api.analytics.asking import Asked
-from api.dependencies import Access, Text, answer, json_answer, page, parameters
+from api.dependencies import EVENT_EXAMPLE, META_OF_ROWS, Access, Text, answer, json_answer, page, parameters, told
 from api.errors import not_found
+from api.shapes import PAGE
 from schemas.instants import from_millis
 from schemas.projects import Key
 from schemas.questions import parse_flag, parse_limit
 from schemas.sessions import SessionCursor, SessionPlace, SessionsQuestion
 from schemas.windows import TimeRange
 
+_SESSION = {
+    "id": "sess_kqNzczHPAAABnITKqQA",
+    "sessionId": "s-1",
+    "userId": "user-1",
+    "startedAt": "2026-02-22T10:30:00Z",
+    "endedAt": "2026-02-22T10:31:00Z",
+    "durationSeconds": 60,
+    "pageviews": 1,
+    "events": 2,
+    "entryPath": "/pricing",
+    "exitPath": "/pricing",
+    "referrer": "example.org",
+    "country": "DE",
+    "device": "desktop",
+    "bounced": True,
+}
+_NULLABLE = frozenset(
+    {"sessionId", "userId", "entryPath", "exitPath", "referrer", "country", "device", "source", "nextCursor"}
+)
+_MANY = told(data=[_SESSION], meta=META_OF_ROWS | PAGE, nullable=_NULLABLE)
+_ONE = told(**_SESSION, items=[EVENT_EXAMPLE], nullable=_NULLABLE)
+
 
 def create_router(analytics: Analytics, access: Access) -> APIRouter:
     """The routes; paths are below the prefix of the surface."""
     router = APIRouter(prefix="/sessions", tags=["analytics"])
 
-    @router.get("")
+    @router.get("", responses=_MANY)
     async def list_sessions(
         request: Request,
         asked: Annotated[Asked, Depends(access.reading())],
@@ -40,7 +63,7 @@ def create_router(analytics: Analytics, access: Access) -> APIRouter:
         found = answered.answer
         return answer(request, asked, answered, {"data": found.items}, more=page(found.total, size, found.next))
 
-    @router.get("/{session_id}")
+    @router.get("/{session_id}", responses=_ONE)
     async def get_session(
         request: Request,
         key: Annotated[Key, Depends(access.reader)],

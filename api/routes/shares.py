@@ -11,6 +11,8 @@ from api.dependencies import Text, json_answer, made, parameters
 from api.errors import forbidden, not_found
 from api.limits.limiter import Quota
 from api.routes.kept import Change, Crud, Keeping, Resource, add_route, add_routes, answered, shown, stored
+from api.routes.overview import FIGURES
+from api.shapes import content
 from schemas.figures import OverviewQuestion
 from schemas.keeping import body_of
 from schemas.kept import Share
@@ -38,7 +40,8 @@ def create_router(keeping: Keeping) -> APIRouter:
     """The routes; paths are below the prefix of the surface."""
     router = APIRouter(tags=["shares"])
     example = {"periods": ["7d", "30d"], "expiresAt": "2027-01-01T00:00:00Z"}
-    crud = Crud(keeping, Resource(Share, PATH, example, scope=Scope.ADMIN))
+    resource = Resource(Share, PATH, example, scope=Scope.ADMIN)
+    crud = Crud(keeping, resource)
     add_routes(router, crud, without=frozenset({f"POST {PATH}"}))
 
     async def create(request: Request) -> Response:
@@ -77,8 +80,19 @@ def create_router(keeping: Keeping) -> APIRouter:
         }
         return json_answer(request, body, made(str(found.answer.accuracy), tenant.timezone, found.watermark))
 
-    add_route(router, "POST", PATH, create, "Make a link; its token is shown this once.", example)
-    add_route(router, "GET", f"{PATH}/{{token}}/overview", overview, "The figures that a link shows.", is_open=True)
+    linked = resource.told({"token": "3q2-7wAbCdEf"})
+    said = "Make a link; its token is shown this once."
+    add_route(router, "POST", PATH, create, said, example, takes=resource.taken, tells=linked)
+    shown_by_it = {
+        "project": {"name": "Shop", "domain": "shop.example.org"},
+        "period": "7d",
+        "periods": ["7d", "30d"],
+        "metrics": FIGURES,
+        "timeseries": [{"date": "2026-02-15", **FIGURES}],
+    }
+    tells, path = content(shown_by_it, nullable={"domain"}), f"{PATH}/{{token}}/overview"
+    said = "The figures that a link shows."
+    add_route(router, "GET", path, overview, said, tells=tells, errors=(403, 404), is_open=True)
     return router
 
 

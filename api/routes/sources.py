@@ -26,7 +26,9 @@ from api.routes.kept import (
     instant,
     listed,
     stored,
+    told_page,
 )
+from api.shapes import Schema, content, joined, shape
 from schemas.keeping import body_of, changed_body, check_credentials
 from schemas.kept import Source, SourceActivity
 from schemas.projects import Scope
@@ -39,6 +41,23 @@ from storage.meta.sources import create_source, delete_source, request_sync
 PATH = "/sources"
 # Before any of the providers: a typing error, and centuries of windows.
 _EARLIEST: Final = datetime(2005, 1, 1, tzinfo=UTC)
+_NAMED: Final = {"id": "src_a8Kx92mNqP3f", "provider": "google_analytics", "name": "GA4 — Staging"}
+_MADE: Final = _NAMED | {"status": "provisioning", "createdAt": "2026-02-22T10:30:00Z", "writeKey": "sg_0123456789ab"}
+_SOURCE: Final = _NAMED | {"status": "active", "lastSync": "2026-02-22T10:30:00Z", "eventsToday": 1204}
+_WHOLE: Final = _SOURCE | {
+    "statusMessage": None,
+    "keyId": "key_a8Kx92mNqP3f",
+    "sync": {
+        "cursor": "2026-02-22T00:00:00Z",
+        "next": "2026-02-22T11:30:00Z",
+        "failures": 0,
+        "accepted": 1204,
+        "refused": 0,
+    },
+    "createdAt": "2026-02-22T10:30:00Z",
+    "updatedAt": "2026-02-22T10:30:00Z",
+}
+_NULLABLE: Final = frozenset({"lastSync", "statusMessage", "keyId", "sync"})
 
 Since: TypeAlias = Annotated[str | None, Query(alias="from", description="YYYY-MM-DD, in UTC", examples=["2026-01-01"])]
 
@@ -51,7 +70,10 @@ def create_router(keeping: Keeping) -> APIRouter:
         "name": "GA4 — Staging",
         "credentials": {"measurementId": "G-XXXXXXXXXX", "apiSecret": "xxxxxxxxxxxxxxxx"},
     }
-    crud = Crud(keeping, Resource(Source, PATH, example, scope=Scope.ADMIN))
+    resource = Resource(Source, PATH, example, scope=Scope.ADMIN)
+    crud = Crud(keeping, resource)
+    credentials: Schema = {"properties": {"credentials": {"type": "object"}}}
+    takes = joined(resource.taken, credentials)
     one = f"{PATH}/{{id}}"
 
     async def list_sources(request: Request, limit: Text = None, cursor: Text = None) -> Response:
@@ -100,12 +122,16 @@ def create_router(keeping: Keeping) -> APIRouter:
         await stored(delete_source, keeping.things, asked.project, thing_id, asked.by, asked.now)
         return Response(status_code=204)
 
-    add_route(router, "GET", PATH, list_sources, "The project's sources, and what came from each today.")
-    add_route(router, "POST", PATH, create, "Connect a source; its write key is shown this once.", example)
-    add_route(router, "GET", one, get, "One source.")
-    add_route(router, "PATCH", one, change, "Change the name or the credentials of a source.", {"name": "GA4"})
+    whole, made = content(_WHOLE, nullable=_NULLABLE), content(_MADE)
+    said = "The project's sources, and what came from each today."
+    add_route(router, "GET", PATH, list_sources, said, tells=told_page(_SOURCE, shape(_SOURCE, _NULLABLE)))
+    said = "Connect a source; its write key is shown this once."
+    add_route(router, "POST", PATH, create, said, example, takes=takes, tells=made)
+    add_route(router, "GET", one, get, "One source.", tells=whole)
+    said = "Change the name or the credentials of a source."
+    add_route(router, "PATCH", one, change, said, {"name": "GA4"}, takes=takes, tells=whole)
     pulls = "Pull a source now, and from now on by itself; `from` is a day to begin at."
-    add_route(router, "POST", f"{one}/sync", sync, pulls, status=202)
+    add_route(router, "POST", f"{one}/sync", sync, pulls, tells=whole, status=202, errors=(409,))
     add_route(router, "DELETE", one, delete, "Disconnect a source; its write key is refused from then on.")
     return router
 

@@ -12,11 +12,23 @@ from api.dependencies import Text, json_answer
 from api.errors import Problem
 from api.routes.kept import add_route
 from api.services import Services
+from api.shapes import content
 from schemas.instants import format_millis, to_millis
 from schemas.live import PartitionStatus
 from storage.meta.checks import Check, checked_days, latest_check
 
 _MOST_DAYS = 90
+_STATUS = {
+    "ok": True,
+    "version": "0.1.0",
+    "uptimeSeconds": 86400,
+    "log": "ok",
+    "lake": "ok",
+    "workers": 1,
+    "lagSeconds": 0,
+    "latest": {"checkedAt": "2026-02-22T10:30:00.142Z", "ok": True, "latencyMs": 1.2},
+}
+_DAY = {"date": "2026-02-22", "total": 1440, "okCount": 1440, "uptimePct": 100.0, "avgLatencyMs": 1.2}
 
 
 def create_router(held: Services) -> APIRouter:
@@ -60,8 +72,10 @@ def create_router(held: Services) -> APIRouter:
         ]
         return json_answer(request, {"data": told}, {})
 
-    add_route(router, "GET", "/status", status, "How the service is now.", is_open=True)
-    add_route(router, "GET", "/status/history", history, "Uptime by day, `days` from 1 to 90.", is_open=True)
+    told = content(_STATUS, nullable={"latest"})
+    add_route(router, "GET", "/status", status, "How the service is now.", tells=told, is_open=True)
+    told, said = content({"data": [_DAY]}), "Uptime by day, `days` from 1 to 90."
+    add_route(router, "GET", "/status/history", history, said, tells=told, is_open=True)
     return router
 
 

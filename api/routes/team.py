@@ -8,6 +8,7 @@ from api.auth.acting import blocking, change
 from api.auth.keys import credential, session
 from api.dependencies import json_body
 from api.errors import Problem, forbidden, not_found
+from api.openapi import ERRORS
 from api.routes.desk import (
     CONFLICTING,
     OPENED,
@@ -21,6 +22,7 @@ from api.routes.desk import (
     nothing,
     now,
     shows,
+    shows_page,
 )
 from schemas.projects import Key, Role, Scope
 from storage.meta.accounts import Account, ProfileChange, account
@@ -59,6 +61,7 @@ _INVITE = {
     "invitedAt": "2026-02-22T10:30:00Z",
     "expiresAt": "2026-03-01T10:30:00Z",
 }
+_NULLABLE = frozenset({"picture", "projectId", "lastActiveAt"})
 
 
 class _RoleChange(Fields, frozen=True):
@@ -84,14 +87,18 @@ def create_router(desk: Desk) -> APIRouter:
     """The routes; paths are below the prefix of the surface."""
     router = APIRouter(tags=["team"])
 
-    @router.get("/members", responses=shows({"data": [_MEMBER]}))
+    @router.get("/members", responses=shows_page(_MEMBER, nullable=_NULLABLE))
     async def members(request: Request, projectId: str | None = None) -> Response:  # noqa: N803  # as callers write it
         """The owner and everybody with a role in the account, or in one project."""
         key = await desk.caller(request, Scope.READ)
         account_id, project_id = await desk.account_of(key, projectId, Role.VIEWER)
         return listed(request, await blocking(list_members, desk.metadata, account_id, project_id), _member)
 
-    @router.patch("/members/{user_id}", openapi_extra=example({"role": "viewer"}), responses=shows(_MEMBER))
+    @router.patch(
+        "/members/{user_id}",
+        openapi_extra=example({"role": "viewer"}, _RoleChange),
+        responses=shows(_MEMBER, nullable=_NULLABLE),
+    )
     async def change_role(request: Request, user_id: str) -> Response:
         """Give a member another role; the owner's stays."""
         key, sent = await desk.with_fields(request, Scope.ADMIN, _RoleChange)
@@ -110,7 +117,7 @@ def create_router(desk: Desk) -> APIRouter:
         await change(remove_member, desk.metadata, account_id, _printable(user_id), project_id, by, now())
         return nothing()
 
-    @router.get("/invites", responses=shows({"data": [_INVITE]}))
+    @router.get("/invites", responses=shows_page(_INVITE, nullable=_NULLABLE))
     async def invites(request: Request, projectId: str | None = None) -> Response:  # noqa: N803
         """Invitations that nobody answered yet."""
         key = await desk.caller(request, Scope.ADMIN)
@@ -120,8 +127,8 @@ def create_router(desk: Desk) -> APIRouter:
     @router.post(
         "/invites",
         status_code=201,
-        openapi_extra=CONFLICTING | example({"email": "eve@example.org", "role": "viewer", "projectId": 1}),
-        responses=shows(_INVITE | {"url": "https://gauge.example.org/invite?token=3q2-7w..."}, 201),
+        openapi_extra=CONFLICTING | example({"email": "eve@example.org", "role": "viewer", "projectId": 1}, _New),
+        responses=shows(_INVITE | {"url": "https://gauge.example.org/invite?token=3q2-7w..."}, 201, nullable=_NULLABLE),
     )
     async def create_invite(request: Request) -> Response:
         """Invite an address by mail, for seven days; the link is shown this once, for where no mail is sent."""
@@ -145,7 +152,11 @@ def create_router(desk: Desk) -> APIRouter:
         await change(withdraw_invitation, desk.metadata, account_id, _printable(invite_id), by, now())
         return nothing()
 
-    @router.post("/invites/accept", openapi_extra=OPENED | example({"token": "3q2-7w..."}), responses=shows(_MEMBER))
+    @router.post(
+        "/invites/accept",
+        openapi_extra=OPENED | {ERRORS: [403, 404, 409]} | example({"token": "3q2-7w..."}, _Reply),
+        responses=shows(_MEMBER, nullable=_NULLABLE),
+    )
     async def accept(request: Request) -> Response:
         """Join, logged in as the invited address; or with a `password`, which makes the account of that address."""
         person, sent = await _invited(desk, request)
@@ -159,7 +170,7 @@ def create_router(desk: Desk) -> APIRouter:
             joined = await change(accept_invitation, desk.metadata, sent.token, person, by, now())
         return answer(_member(joined))
 
-    @router.post("/invites/decline", status_code=204, openapi_extra=example({"token": "3q2-7w..."}))
+    @router.post("/invites/decline", status_code=204, openapi_extra=example({"token": "3q2-7w..."}, _Reply))
     async def decline(request: Request) -> Response:
         """Say no, logged in as the invited address."""
         person = await _person(desk, request)

@@ -22,7 +22,9 @@ from api.routes.kept import (
     listed,
     shown,
     stored,
+    told_page,
 )
+from api.shapes import content, shape
 from api.webhooks.messages import message
 from schemas.keeping import body_of, changed_body, check_address
 from schemas.kept import Delivery, Webhook
@@ -34,6 +36,19 @@ from storage.meta.projects import project
 from storage.meta.secrets import new_id
 
 PATH = "/webhooks"
+_DELIVERY: Item = {
+    "id": "delivery_a8Kx92mNqP3f",
+    "createdAt": "2026-02-22T10:30:00.142Z",
+    "event": "goal",
+    "payload": '{"id":"delivery_b3Lm45nRsT7g","event":"goal"}',
+    "messageId": "delivery_b3Lm45nRsT7g",
+    "attempts": 1,
+    "state": "failed",
+    "responseStatus": 500,
+    "error": "HTTP 500",
+    "finishedAt": None,
+}
+_DELIVERY_SHAPE = shape(_DELIVERY, {"responseStatus", "error", "finishedAt"})
 
 
 def new_webhook_secret() -> str:
@@ -45,7 +60,8 @@ def create_router(keeping: Keeping) -> APIRouter:
     """The routes; paths are below the prefix of the surface."""
     router = APIRouter(tags=["webhooks"])
     example = {"url": "https://hooks.example.org/gauge", "events": ["goal", "alert"]}
-    crud = Crud(keeping, Resource(Webhook, PATH, example, scope=Scope.ADMIN))
+    resource = Resource(Webhook, PATH, example, scope=Scope.ADMIN)
+    crud = Crud(keeping, resource)
     add_routes(router, crud, without=frozenset({f"POST {PATH}", f"PATCH {PATH}/{{id}}"}))
     allows_private = keeping.held.settings.webhook_allow_private
 
@@ -79,11 +95,17 @@ def create_router(keeping: Keeping) -> APIRouter:
         webhook = await keeping.get(Webhook, asked.project, thing_id)
         return answered(_delivery(await _try(keeping, webhook, asked.now)))
 
-    add_route(router, "POST", PATH, create, "Keep a new webhook; its secret is shown this once.", example)
-    add_route(router, "PATCH", f"{PATH}/{{id}}", change, "Change the named fields of a webhook.", example)
-    add_route(router, "GET", f"{PATH}/{{id}}/deliveries", deliveries, "The last messages, newest first.")
-    tried = "Send a message `test`, once, and say what became of it."
-    add_route(router, "POST", f"{PATH}/{{id}}/test", test, tried, status=200)
+    one, taken = f"{PATH}/{{id}}", resource.taken
+    made = resource.told({"secret": "whsec_3q2-7wAbCdEf"})
+    said = "Keep a new webhook; its secret is shown this once."
+    add_route(router, "POST", PATH, create, said, example, takes=taken, tells=made)
+    said = "Change the named fields of a webhook."
+    add_route(router, "PATCH", one, change, said, example, takes=taken, tells=resource.told())
+    said = "The last messages, newest first."
+    add_route(router, "GET", f"{one}/deliveries", deliveries, said, tells=told_page(_DELIVERY, _DELIVERY_SHAPE))
+    said = "Send a message `test`, once, and say what became of it."
+    tells = content(_DELIVERY, _DELIVERY_SHAPE)
+    add_route(router, "POST", f"{one}/test", test, said, tells=tells, status=200, errors=(409,))
     return router
 
 
