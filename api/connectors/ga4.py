@@ -83,11 +83,13 @@ class GoogleAnalytics:
         while offset < total:
             async with asked(session, NAME, "POST", url, json=_question(day, offset), headers=headers) as answer:
                 report = _decoded(await _body(answer), _Report)
+            if offset < report.row_count and not report.rows:
+                raise ProviderFailed(f"{NAME} counts more rows than it sends; it is asked again")
             zone = _zone(report.metadata.time_zone)
             for row in report.rows:
                 event = self._event(row, window.start, zone)
                 yield Item(event, len(msgspec.json.encode(event)))
-            offset, total = offset + PAGE_ROWS, report.row_count if report.rows else 0
+            offset, total = offset + PAGE_ROWS, report.row_count
 
     async def _token(self, session: ClientSession) -> str:
         """A bearer token of an hour for the signature of the account."""

@@ -240,6 +240,18 @@ class TestGoogleAnalytics:
 
         asyncio.run(scenario())
 
+    def test_rows_that_never_come_are_no_end(self, tmp_path: Path) -> None:
+        async def scenario() -> None:
+            async with pulling(tmp_path) as pull:
+                row = (["2026030700", "page_view", "/", "France", "mobile", "Direct"], ["1", "1"])
+                pull.providers.reports, pull.providers.missing_rows = {"2026-03-07": [row]}, 10**9
+                source = pull.source("google_analytics", GA4, NOON.replace(hour=0))
+                await pull.pull()
+                assert pull.providers.asked == ["2026-03-07+0", "2026-03-07+5000"]
+                assert (pull.one(source).body.status, pull.sync(source).cursor) == ("error", NOON.replace(hour=0))
+
+        asyncio.run(scenario())
+
     @pytest.mark.parametrize("account", [{"private_key": "no key"}, {"client_email": "stranger@example.org"}])
     def test_account_that_google_does_not_know(self, tmp_path: Path, account: dict[str, str]) -> None:
         async def scenario() -> None:

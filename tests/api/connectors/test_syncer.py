@@ -84,14 +84,17 @@ def test_body_that_is_cut_is_read_again(tmp_path: Path, share: float) -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("end", [b"terminated early", b'{"event": "a", "properti'])
-def test_export_that_says_it_ended_early(tmp_path: Path, end: bytes) -> None:
+@pytest.mark.parametrize(
+    ("end", "is_line"),
+    [(b"terminated early", True), (b"terminated early", False), (b'{"event": "a", "properti', False)],
+)
+def test_export_that_ended_early_with_a_good_status(tmp_path: Path, end: bytes, is_line: bool) -> None:
     async def scenario() -> None:
         async with pulling(tmp_path) as pull:
             whole = [mixpanel_line(1, MILLIS)]
             pull.providers.days = {"2026-03-08": [*whole, end]}
             source = pull.source("mixpanel", MIXPANEL, START)
-            pull.providers.is_unterminated = True
+            pull.providers.is_unterminated = not is_line
             await pull.pull()
             assert (pull.one(source).body.status, pull.sync(source).cursor) == ("error", START)
             pull.providers.days, pull.now = {"2026-03-08": whole}, pull.sync(source).next
@@ -318,6 +321,25 @@ def test_lease_is_kept_while_a_provider_is_slow_and_its_loss_ends_the_sync(tmp_p
             assert (pull.ids(), pull.sync(source).cursor) == ([], START)
             assert not hold(pull.things.metadata, name, "third", pull.now, LEASE_LENGTH)  # nor was it taken away
             pull.providers.release.set()
+
+    asyncio.run(scenario())
+
+
+def test_wish_in_a_window_that_fails_is_not_put_off(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with pulling(tmp_path) as pull:
+            _days(pull, 10)
+            source = pull.source("mixpanel", MIXPANEL, START)
+            pull.providers.faults, pull.providers.release = [0.5], asyncio.Event()
+            work = asyncio.create_task(pull.pull())
+            await until(lambda: pull.providers.asked)
+            pull.now += timedelta(seconds=1)
+            pull.ask(source)
+            pull.providers.release.set()
+            await work
+            assert (pull.sync(source).next, pull.one(source).body.status) == (pull.now, "provisioning")
+            await pull.pull()
+            _expected(pull, source, 10)
 
     asyncio.run(scenario())
 

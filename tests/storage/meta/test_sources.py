@@ -1,6 +1,7 @@
 """Sources and their write keys."""
 
 import secrets
+from datetime import timedelta
 
 import pytest
 
@@ -13,7 +14,14 @@ from storage.meta.kept import KeptRepository
 from storage.meta.keys import find_key, list_keys, regenerate_key
 from storage.meta.projects import ensure_project
 from storage.meta.sealing import Sealer
-from storage.meta.sources import create_source, delete_source
+from storage.meta.sources import (
+    create_source,
+    delete_source,
+    due_syncs,
+    note_rest,
+    pulled_source,
+    request_sync,
+)
 from tests.storage.meta.conftest import NOW
 
 SOURCE = Source(provider="mixpanel", name="Main")
@@ -63,3 +71,18 @@ def test_source_that_cannot_be_kept_leaves_no_key(things: KeptRepository, metada
     with pytest.raises(ValueError, match="name"):
         create_source(things, shop.id, Source(provider="p", name=""), b"{}", Actor(account_id), NOW)
     assert list_keys(metadata, account_id) == []
+
+
+def test_rest_is_not_noted_over_a_wish(things: KeptRepository, metadata: Metadata, account_id: int) -> None:
+    shop = ensure_project(metadata, account_id, "Shop", None, NOW)
+    made, _ = create_source(things, shop.id, SOURCE, b"{}", Actor(account_id), NOW)
+    assert pulled_source(things, shop.id, made.id) is None  # nobody asked
+    held = request_sync(things, shop.id, made.id, None, Actor(account_id), NOW)
+    later = NOW + timedelta(hours=1)
+    request_sync(things, shop.id, made.id, NOW, Actor(account_id), later)
+    assert not note_rest(things, held, NOW + timedelta(days=1), later)
+    [due] = due_syncs(metadata, later)
+    assert (due.id, due == pulled_source(things, shop.id, made.id)) == (made.id, True)
+    assert note_rest(things, due, NOW + timedelta(days=1), later)
+    assert due_syncs(metadata, later) == []
+    assert len(due_syncs(metadata, NOW + timedelta(days=1))) == 1
