@@ -6,7 +6,7 @@ import hashlib
 import tempfile
 import zipfile
 import zlib
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -66,7 +66,7 @@ class Amplitude:
     """One project of Amplitude. Archives lie in a nameless file of `scratch` while they are read, if there is room."""
 
     address: str
-    api_key: str
+    api_key: str = field(repr=False)
     secret_key: str = field(repr=False)
     scratch: Path
     has_room: Callable[[], bool]
@@ -75,7 +75,7 @@ class Amplitude:
     window: ClassVar[timedelta] = timedelta(hours=1)
     settles: ClassVar[timedelta] = timedelta(hours=2)
 
-    async def items(self, session: ClientSession, window: TimeRange) -> AsyncIterator[Item]:
+    async def items(self, session: ClientSession, window: TimeRange) -> AsyncGenerator[Item, None]:
         """The events that were uploaded in an hour."""
         with tempfile.TemporaryFile(dir=self.scratch) as file:
             if not await self._fetch(session, window, file):

@@ -6,7 +6,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
 
 from api.connectors.connector import ProviderFailed
 
@@ -16,7 +16,9 @@ _TIMEOUT: Final = ClientTimeout(total=None, sock_connect=15, sock_read=300)
 
 def open_session() -> ClientSession:
     """For the time of one sync. Proxies of the environment are not used, cookies not kept."""
-    return ClientSession(timeout=_TIMEOUT, trust_env=False, headers={"User-Agent": "Streamgauge-Sync"})
+    return ClientSession(
+        timeout=_TIMEOUT, trust_env=False, cookie_jar=DummyCookieJar(), headers={"User-Agent": "Streamgauge-Sync"}
+    )
 
 
 @contextlib.asynccontextmanager

@@ -1,6 +1,6 @@
 """What every connector is: windows of its provider's time, each an endless repeatable read of items."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -49,7 +49,7 @@ class Connector(Protocol):
     def settles(self) -> timedelta:
         """How long after a window's end the provider still adds to it."""
 
-    def items(self, session: ClientSession, window: TimeRange) -> AsyncIterator[Item]:
+    def items(self, session: ClientSession, window: TimeRange) -> AsyncGenerator[Item, None]:
         """All of a window, in bounded memory. Raises ProviderFailed, perhaps after some items."""
 
 

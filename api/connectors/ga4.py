@@ -6,7 +6,7 @@ The API has no single events. A row is what its dimensions name, counted, so it 
 
 import hashlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final, TypeVar
@@ -74,7 +74,7 @@ class GoogleAnalytics:
     # Days are those of the property's time zone, up to half a day behind UTC, and change for up to two days.
     settles: ClassVar[timedelta] = timedelta(hours=60)
 
-    async def items(self, session: ClientSession, window: TimeRange) -> AsyncIterator[Item]:
+    async def items(self, session: ClientSession, window: TimeRange) -> AsyncGenerator[Item, None]:
         """The rows of a day."""
         day = f"{window.start:%Y-%m-%d}"
         headers = {"Authorization": f"Bearer {await self._token(session)}"}

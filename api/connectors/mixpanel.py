@@ -1,7 +1,7 @@
 """Mixpanel's raw event export: a day of events as lines of JSON (`GET /api/2.0/export`)."""
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar, Final
@@ -40,7 +40,7 @@ class Mixpanel:
     """One project of Mixpanel, read with a service account, or with the project's secret alone."""
 
     address: str
-    username: str
+    username: str = field(repr=False)
     secret: str = field(repr=False)
     project_id: str | None = None
 
@@ -48,7 +48,7 @@ class Mixpanel:
     # Days of older projects are those of their own time zone, up to half a day behind UTC; then a day for latecomers.
     settles: ClassVar[timedelta] = timedelta(hours=36)
 
-    async def items(self, session: ClientSession, window: TimeRange) -> AsyncIterator[Item]:
+    async def items(self, session: ClientSession, window: TimeRange) -> AsyncGenerator[Item, None]:
         """The events of a day."""
         day = f"{window.start:%Y-%m-%d}"
         wanted = {"from_date": day, "to_date": day, "time_in_ms": "true"}

@@ -89,6 +89,8 @@ class Syncer:
                     await self.step()
                 except StorageError as error:
                     logger.warning("syncs wait", extra={"reason": str(error)})
+                except Exception:  # the edge of a task: the sources of everybody hang on it
+                    logger.exception("syncs wait")
                 await asyncio.sleep(_LOOK_SECONDS)
         finally:
             for task in self._busy.values():
@@ -182,7 +184,7 @@ class Syncer:
     ) -> Taken:
         """All of a window into the log. While the log takes nothing, nothing more is read."""
         taken, batch, size = Taken(), list[Item](), 0
-        async with contextlib.aclosing(connector.items(session, window)) as items:  # type: ignore[type-var]  # generators all
+        async with contextlib.aclosing(connector.items(session, window)) as items:
             async for item in items:
                 batch.append(item)
                 size += item.size

@@ -325,7 +325,10 @@ def test_addresses_are_those_of_the_documents() -> None:
         "https://analyticsdata.googleapis.com",
         "https://oauth2.googleapis.com/token",  # and not what the account's file says
     )
-    assert all(hidden not in repr((amplitude, analytics)) for hidden in ("hush", "PRIVATE KEY"))
+    shown = repr(
+        (amplitude, analytics, _catalogue("mixpanel", MIXPANEL), _catalogue("mixpanel", {"apiSecret": SECRET}))
+    )
+    assert all(hidden not in shown for hidden in ("hush", "PRIVATE KEY"))
 
 
 def test_a_line_longer_than_any_event_is_not_held() -> None:

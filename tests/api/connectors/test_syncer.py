@@ -468,6 +468,31 @@ def test_unreachable_provider_and_own_faults_are_told(tmp_path: Path, monkeypatc
     asyncio.run(scenario())
 
 
+def test_a_source_that_cannot_be_read_is_logged_and_the_loop_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.01)
+
+    async def scenario() -> None:
+        async with pulling(tmp_path) as pull:
+            _days(pull, 10)
+            source = pull.source("mixpanel", MIXPANEL, START)
+            with pull.things.metadata.write() as connection:
+                query = "UPDATE kept SET body = '!' || body WHERE id = ?"
+                connection.exec_driver_sql(query, (source,))
+            running = asyncio.create_task(pull.syncer().run())
+            await until(lambda: "syncs wait" in caplog.text)
+            with pull.things.metadata.write() as connection:
+                connection.exec_driver_sql("UPDATE kept SET body = substr(body, 2) WHERE id = ?", (source,))
+            await until(lambda: pull.sync(source).cursor > START)
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+            _expected(pull, source, 10)
+
+    asyncio.run(scenario())
+
+
 class _Forgetful(FakeProducer):
     """Does not keep what it takes."""
 
