@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from api.connectors.connector import NotPullable
 from api.dependencies import Text, json_answer, parameters
-from api.errors import bad_request
+from api.errors import bad_request, conflict
 from api.routes.kept import (
     Change,
     Crud,
@@ -170,7 +170,7 @@ async def _check_pullable(keeping: Keeping, project: int, source_id: str) -> Non
     except NotPullable as error:
         raise bad_request(str(error)) from error
     except SecretUnreadable as error:
-        raise bad_request("The credentials cannot be read any more; set them again") from error
+        raise conflict("The credentials cannot be read any more; set them again") from error
 
 
 def _start(text: str | None, now: datetime) -> datetime | None:

@@ -175,6 +175,15 @@ def test_who_may_ask_for_what(world: World, providers: Providers) -> None:
         400,
         "A sync of google_analytics needs the credentials propertyId and serviceAccount",
     )
+    lost = _make(world, "mixpanel", MIXPANEL)
+    with world.services.database.write() as connection:
+        query = "UPDATE kept SET sealed = (SELECT sealed FROM kept WHERE id = ?) WHERE id = ?"
+        connection.exec_driver_sql(query, (source, lost))
+    answer = _call(world, "POST", f"/sources/{lost}/sync")
+    assert (answer.status_code, answer.json()["message"]) == (
+        409,
+        "The credentials cannot be read any more; set them again",
+    )
     assert providers.asked == []
     asked = _call(world, "POST", path).json()
     cursor = datetime.fromisoformat(asked["sync"]["cursor"])
