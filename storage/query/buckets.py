@@ -2,11 +2,16 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import gcd
 
 from schemas.instants import to_millis
 from schemas.windows import Bucket
 from storage.query.engine import Cursor, Row
 from storage.query.parameters import Parameters
+
+# Ten years by the hour; a zone whose clock was once some seconds off needs more, for a long range.
+_MOST_SLOTS = 100_000
 
 
 class BucketIndex:
@@ -20,12 +25,47 @@ class BucketIndex:
         return bisect_right(self._starts, millis) - 1
 
 
-def bucketed(source: str, buckets: Sequence[Bucket], parameters: Parameters) -> str:
-    """A FROM item: the rows of `source` with `start`, that of the bucket their `timestamp` lies in."""
-    starts = parameters.bind([bucket.start for bucket in buckets])
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Equal parts of time, none of which lies in two buckets."""
+
+    origin: int  # unix ms
+    length: int  # ms
+    buckets: tuple[int, ...]  # of each slot
+
+
+def slots(buckets: Sequence[Bucket]) -> Slots | None:
+    """As long as they can be; None where they would be too many."""
+    starts, end = [to_millis(bucket.start) for bucket in buckets], to_millis(buckets[-1].end)
+    # The first bucket begins wherever the range does, so bounds are told from the second.
+    bounds = starts[1:] or [end]
+    length = gcd(*(bound - bounds[0] for bound in bounds)) or max(1, bounds[0] - starts[0])
+    origin = bounds[0] - -(-(bounds[0] - starts[0]) // length) * length
+    number = -(-(end - origin) // length)
+    if number > _MOST_SLOTS:
+        return None
+    at = range(origin, origin + number * length, length)
+    return Slots(origin, length, tuple(max(0, bisect_right(starts, instant) - 1) for instant in at))
+
+
+def bucketed(source: str, buckets: Sequence[Bucket], parameters: Parameters, instant: str = "timestamp") -> str:
+    """A FROM item: the rows of `source` with `bucket`, the number of the one that their instant lies in.
+
+    All must lie inside the range. Slots are joined by hash, where bounds would need all rows to be sorted.
+    """
+    millis = f"epoch_ms({source}.{instant})"
+    found = slots(buckets)
+    if found is None:
+        starts = parameters.bind([to_millis(bucket.start) for bucket in buckets])
+        return (
+            f"{source} ASOF JOIN (SELECT unnest({starts}::BIGINT[]) AS start,"
+            f" generate_subscripts({starts}::BIGINT[], 1) - 1 AS bucket) AS bound ON {millis} >= bound.start"
+        )
+    numbers = parameters.bind(list(found.buckets))
     return (
-        f"{source} ASOF JOIN (SELECT unnest({starts}::TIMESTAMPTZ[]) AS start) AS bucket"
-        f" ON {source}.timestamp >= bucket.start"
+        f"{source} JOIN (SELECT unnest({numbers}::INTEGER[]) AS bucket,"
+        f" generate_subscripts({numbers}::INTEGER[], 1) - 1 AS slot) AS slots"
+        f" ON ({millis} - {found.origin}) // {found.length} = slots.slot"
     )
 
 
@@ -42,13 +82,11 @@ def measured(
     if not buckets:
         return {None: cursor.rows(f"WITH {ctes} SELECT {listed} FROM {source}", parameters.values)[0]}
     found = cursor.rows(
-        f"WITH {ctes} SELECT epoch_ms(start), {listed} FROM {bucketed(source, buckets, parameters)}"
-        " GROUP BY GROUPING SETS ((start), ())",
+        f"WITH {ctes} SELECT bucket, {listed} FROM {bucketed(source, buckets, parameters)}"
+        " GROUP BY GROUPING SETS ((bucket), ())",
         parameters.values,
     )
-    index = BucketIndex(buckets)
-    first = to_millis(buckets[0].start)
-    return {None if row[0] is None else index.of(max(row[0], first)): row[1:] for row in found}
+    return {row[0]: row[1:] for row in found}
 
 
 def spread(buckets: Sequence[Bucket], rows: Iterable[Row]) -> list[int]:

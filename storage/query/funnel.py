@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from schemas.funnels import FunnelAnswer, FunnelPath, FunnelPoint, FunnelQuestion, FunnelStep
 from storage.lake.sessions import IN_TIME
-from storage.query.buckets import BucketIndex
+from storage.query.buckets import bucketed
 from storage.query.engine import Cursor, Row
 from storage.query.fields import field_sql
 from storage.query.filters import filter_sql
@@ -119,15 +119,12 @@ def _series(
     if not question.buckets:
         return ()
     rows = _rows(lake, question, aliases)
-    starts = rows.parameters.bind([bucket.start for bucket in question.buckets])
     found = cursor.rows(
-        f"WITH {_best(rows, question)} SELECT epoch_ms(start), count(*), count(t{len(question.steps)}) FROM best"
-        f" ASOF JOIN (SELECT unnest({starts}::TIMESTAMPTZ[]) AS start) AS bucket ON best.t1 >= bucket.start"
-        " GROUP BY start",
+        f"WITH {_best(rows, question)} SELECT bucket, count(*), count(t{len(question.steps)})"
+        f" FROM {bucketed('best', question.buckets, rows.parameters, 't1')} GROUP BY bucket",
         rows.parameters.values,
     )
-    index = BucketIndex(question.buckets)
-    counts = {index.of(at): (entered, completed) for at, entered, completed in found}
+    counts = {bucket: (entered, completed) for bucket, entered, completed in found}
     return tuple(FunnelPoint(bucket.label, *counts.get(at, (0, 0))) for at, bucket in enumerate(question.buckets))
 
 

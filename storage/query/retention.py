@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from schemas.retention import Cohort, RetentionAnswer, RetentionQuestion
 from storage.lake.sessions import IN_TIME, PLACE
+from storage.query.buckets import bucketed
 from storage.query.engine import Cursor
 from storage.query.filters import filter_sql
 from storage.query.lake import Lake
@@ -20,16 +21,11 @@ def answer_retention(
     chosen = rows.chosen(
         f"{IN_TIME}, person, ({born}) AS is_born, ({back}) AS is_back", also=f"person <> '' AND (({born}) OR ({back}))"
     )
-    starts = rows.parameters.bind([bucket.start for bucket in question.buckets])
     found = cursor.rows(
         f"""WITH {chosen},
-        bucket AS (
-            SELECT unnest({starts}::TIMESTAMPTZ[]) AS start,
-                generate_subscripts({starts}::TIMESTAMPTZ[], 1) - 1 AS number
-        ),
         placed AS (
-            SELECT person, is_born, is_back, (timestamp, {PLACE}) AS moment, number
-            FROM chosen ASOF JOIN bucket ON chosen.timestamp >= bucket.start
+            SELECT person, is_born, is_back, (timestamp, {PLACE}) AS moment, bucket AS number
+            FROM {bucketed("chosen", question.buckets, rows.parameters)}
         ),
         born AS (SELECT person, min(number) AS number, min(moment) AS moment FROM placed WHERE is_born GROUP BY person),
         back AS (

@@ -130,15 +130,14 @@ def _by_value(cursor: Cursor, lake: Lake, question: SeriesQuestion, dimension: s
         f" WHERE value IS NOT NULL GROUP BY value), placed AS ("
         f" SELECT chosen.*, CASE WHEN rank <= {bind(question.limit)} THEN rank END AS place,"
         f" CASE WHEN rank <= {bind(question.limit)} THEN value END AS name FROM chosen JOIN ranked USING (value))"
-        f" SELECT place, name, epoch_ms(start), {sql} FROM {bucketed('placed', question.buckets, rows.parameters)}"
+        f" SELECT place, name, bucket, {sql} FROM {bucketed('placed', question.buckets, rows.parameters)}"
         " GROUP BY ALL ORDER BY place NULLS LAST",
         rows.parameters.values,
     )
-    index = BucketIndex(question.buckets)
     lines: dict[str | None, list[float | None]] = {}
-    for _, name, start, number in found:
+    for _, name, bucket, number in found:
         line = lines.setdefault(name, [_nothing(question.measure)] * len(question.buckets))
-        line[index.of(start)] = number
+        line[bucket] = number
     series = tuple(Series("other" if name is None else name, tuple(line), name is None) for name, line in lines.items())
     return SeriesAnswer(series, EXACT, rows.version, "events")
 
@@ -186,12 +185,12 @@ def _merged_people(
     for span in edges:
         rows = Rows(lake, replace(question.selection, span=span), {}, sees_sessions=False)
         found = cursor.rows(
-            f"WITH {rows.chosen('timestamp, person', also=_IS_SOMEBODY)} SELECT epoch_ms(start),"
-            f" list(DISTINCT person) FROM {bucketed('chosen', question.buckets, rows.parameters)} GROUP BY start",
+            f"WITH {rows.chosen('timestamp, person', also=_IS_SOMEBODY)} SELECT bucket,"
+            f" list(DISTINCT person) FROM {bucketed('chosen', question.buckets, rows.parameters)} GROUP BY bucket",
             rows.parameters.values,
         )
-        for start, ids in found:
+        for bucket, ids in found:
             people = People()
             people.add(ids)
-            unions.setdefault(index.of(start), PeopleUnion()).merge(people.to_bytes())
+            unions.setdefault(bucket, PeopleUnion()).merge(people.to_bytes())
     return [unions[at].estimate if at in unions else 0 for at in range(len(question.buckets))], version
