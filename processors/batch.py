@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from processors.partition import Accepted, RecordCount
 from schemas.deadletters import DeadLetter
 from schemas.kinds import kind_of
-from schemas.rows import Events
 from storage.lake.columns import Chunk, dates_of, events_table
 
 
@@ -31,17 +30,13 @@ class Batch:
     dates: set[int] = field(default_factory=set)
     opened_at: float | None = None
 
-    def add(self, accepted: list[Accepted], size: int, now: float) -> Chunk | None:
-        """Append one tick's records; returns the columns of its rows, if it has any."""
-        if not accepted:
-            return None
+    def add(self, accepted: Accepted, size: int, now: float) -> Chunk | None:
+        """Append records of one partition, `size` bytes of the log; returns the columns of their rows, if any."""
         if self.opened_at is None:
             self.opened_at = now
-        events = Events()
-        for part in accepted:
-            events.extend(part.events)
-            self.rejects.extend(part.rejects)
-            self.counts.extend(part.counts)
+        events = accepted.events
+        self.rejects += accepted.rejects
+        self.counts += accepted.counts
         self.bytes += size
         if len(events.dropped) == len(events):
             return None

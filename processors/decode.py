@@ -15,8 +15,8 @@ from schemas.events import (
     InvalidEvent,
     check_event,
     check_shapes,
+    decode_ended,
     decode_event,
-    decode_events,
     decode_foreign,
 )
 from schemas.instants import parse_instant
@@ -62,7 +62,7 @@ class Decoded:
     """What records hold: every line is an event or in a dead letter."""
 
     events: Events = field(default_factory=Events)
-    lines: list[bytes] = field(default_factory=list)  # of the events
+    lines: list[bytes] = field(default_factory=list)  # of the events, with the byte that ends each
     rejects: list[DeadLetter] = field(default_factory=list)
 
     @property
@@ -107,9 +107,9 @@ def decode_record(record: LogRecord, policy: DecodePolicy, into: Decoded) -> Non
 def _ours(record: LogRecord, value: bytes, into: Decoded) -> None:
     parts = list(decode_segments(value, _count(record)))
     segments = [part for part in parts if isinstance(part, Segment)]
-    lines = list(chain.from_iterable(segment.lines for segment in segments))
+    lines = list(chain.from_iterable(segment.ended for segment in segments))
     # One call for all lines costs half of one for each; it does not say which line is bad.
-    events = decode_events(lines)
+    events = decode_ended(lines)
     if events is None or not _are_good(events, lines):
         events = []
     at = 0
@@ -117,7 +117,7 @@ def _ours(record: LogRecord, value: bytes, into: Decoded) -> None:
         if isinstance(part, Broken):
             into.rejects.append(_dead(record, part.index, "broken segment", part.raw))
             continue
-        end = at + len(part.lines)
+        end = at + len(part.ended)
         _segment(record, part, events[at:end], into)
         at = end
 
@@ -136,7 +136,7 @@ def _segment(record: LogRecord, segment: Segment, events: list[Event], into: Dec
         for index, line in enumerate(segment.lines, segment.first):
             into.rejects.append(_dead(record, index, "broken segment", line, detail))
         return
-    lines: Sequence[bytes] = segment.lines
+    lines = segment.ended
     indices: Sequence[int] = range(segment.first, segment.first + len(lines))
     if not events:
         places, events = _one_by_one(record, segment, into)
@@ -207,7 +207,7 @@ def _foreign_line(record: LogRecord, index: int, line: bytes, policy: DecodePoli
         return
     event_id = event.event_id or foreign_id(policy.chain, record.partition, record.offset, index)
     run = Run(record.partition, record.offset, 1, event.project_id, received, "kafka")
-    into.append(run, [event], [line], [event_id], [index])
+    into.append(run, [event], [line + b"\n"], [event_id], [index])
 
 
 def complete(found: Decoded) -> dict[int, DeadLetter]:
@@ -246,9 +246,10 @@ def _set_times(found: Decoded) -> dict[int, DeadLetter]:
     events = found.events
     texts = [event.timestamp for event in events.events if event.timestamp is not None]
     if len(texts) == len(events) and (instants := plain_instants(texts)) is not None:
-        events.timestamps = instants
+        events.timestamps = instants.data
         return {}
     bad: dict[int, DeadLetter] = {}
+    found_instants: list[int] = []
     for place, (event, run) in enumerate(zip(events.events, events.run_of_each(), strict=True)):
         timestamp = run.received
         try:
@@ -257,10 +258,12 @@ def _set_times(found: Decoded) -> dict[int, DeadLetter]:
         except ValueError:
             detail = "Invalid field: timestamp"
             index = events.indices[place]
+            line = found.lines[place][:-1]
             bad[place] = DeadLetter(
-                run.partition, run.offset, index, "invalid event", found.lines[place], run.received, detail, run.project
+                run.partition, run.offset, index, "invalid event", line, run.received, detail, run.project
             )
-        events.timestamps.append(timestamp)
+        found_instants.append(timestamp)
+    events.timestamps = found_instants
     return bad
 
 

@@ -37,7 +37,7 @@ class RecordCount:
     rejects: int
     duplicates: int
     timestamp: int
-    crc: int
+    crc: int  # of the last of those that were taken together, else 0
     erased: int = 0
 
 
@@ -90,6 +90,7 @@ class PartitionState:
         dropped = self._drop(found)
         self.next += len(records)
         counts = []
+        # A position is told with the checksum of the record before it, and lies behind records taken together.
         for record, all_lines, refused in zip(records, lines, rejects, strict=True):
             lost = Counter(dropped.get(record.offset, ()))
             counts.append(
@@ -101,7 +102,7 @@ class PartitionState:
                     rejects=refused + lost["rejects"],
                     duplicates=lost["duplicates"],
                     timestamp=record.timestamp,
-                    crc=zlib.crc32(record.value or b""),
+                    crc=zlib.crc32(record.value or b"") if record is records[-1] else 0,
                     erased=lost["erased"],
                 )
             )

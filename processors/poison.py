@@ -37,7 +37,7 @@ def lines_in(record: LogRecord) -> int:
     if not _is_ours(record):
         return (record.value or b"").count(b"\n") + 1
     parts = list(decode_segments(record.value or b"", None))
-    return sum(1 if isinstance(part, Broken) else len(part.lines) for part in parts)
+    return sum(1 if isinstance(part, Broken) else len(part.ended) for part in parts)
 
 
 def _defused(record: LogRecord, value: bytes, poison: Set[int]) -> tuple[bytes, dict[int, bytes]]:

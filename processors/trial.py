@@ -152,5 +152,5 @@ def _answer(question: _Question, policy: DecodePolicy) -> int:
     poison = {record.offset: question.around} if question.around else {}
     state = PartitionState(record.partition, 0, record.offset, DuplicateWindow(1, 1), poison=poison)
     accepted = state.accept([record], policy)
-    Batch().add([accepted], 0, 0.0)
+    Batch().add(accepted, 0, 0.0)
     return accepted.counts[0].lines

@@ -216,7 +216,6 @@ class Worker:
         # From here to the batch nothing waits: a revocation in between would let records of the old
         # generation into the batch of the next.
         taken: dict[int, list[LogRecord]] = {}
-        size = 0
         for item in received:
             record = item.record
             owned = self.owned.get(record.partition)
@@ -226,23 +225,27 @@ class Worker:
             match owned.state.verdict(item.generation, self.consumer.generation(), record.offset, ahead):
                 case Verdict.TAKE:
                     taken.setdefault(record.partition, []).append(record)
-                    size += len(record.value or b"")
                     owned.advanced_at = time.monotonic()
                     owned.hole = None
                 case Verdict.HOLE:
                     owned.hole = owned.hole or Hole()
                 case Verdict.DROP:
                     pass
-        accepted = [self.owned[partition].state.accept(records, self.decode) for partition, records in taken.items()]
-        chunk = self.batch.add(accepted, size, time.monotonic())
-        if chunk is not None:
-            self._unfolded.append(live_columns([chunk]))
-        if refused := refusals(self.flusher.events.chain, (letter for one in accepted for letter in one.rejects)):
-            self.publisher.publish(refused)
+        for partition, records in taken.items():
+            self._accept(self.owned[partition].state, records)
         if self.batch.is_ready(self.policy.flush, time.monotonic()):
             # Back-pressure: while one batch is in flight and the next is full, nothing more is taken.
             await self._flush_done()
             self._start_flush()
+
+    def _accept(self, state: PartitionState, records: list[LogRecord]) -> None:
+        """Into the batch, while what was decoded is still in the processor's caches."""
+        accepted = state.accept(records, self.decode)
+        chunk = self.batch.add(accepted, sum(len(record.value or b"") for record in records), time.monotonic())
+        if chunk is not None:
+            self._unfolded.append(live_columns([chunk]))
+        if refused := refusals(self.flusher.events.chain, accepted.rejects):
+            self.publisher.publish(refused)
 
     async def tick(self) -> None:
         """What happens by time: flush by age, holes, publications, heartbeats."""

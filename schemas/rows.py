@@ -1,6 +1,6 @@
 """Events as they go to the lake: many at once column by column, or one as a row."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 from typing import Literal
@@ -89,7 +89,7 @@ class Events:
     event_ids: list[str] = field(default_factory=list)
     distinct_ids: list[str] = field(default_factory=list)
     identified_by: list[str | None] = field(default_factory=list)
-    timestamps: list[int] = field(default_factory=list)  # unix ms
+    timestamps: Sequence[int] | memoryview = ()  # unix ms; a view is of 64 bits each
     webs: list[Web] = field(default_factory=list)  # none at all where no event has any
     dropped: list[int] = field(default_factory=list)  # which of these lists' places do not become rows
 
@@ -97,17 +97,11 @@ class Events:
         return len(self.events)
 
     def extend(self, other: "Events") -> None:
-        """Append the events of another."""
-        if self.webs or other.webs:
-            self.webs = (self.webs or [NO_WEB] * len(self)) + (other.webs or [NO_WEB] * len(other))
-        self.dropped += [len(self) + place for place in other.dropped]
+        """Append the events of another, before anything else is known of both."""
         self.runs += other.runs
         self.events += other.events
         self.indices += other.indices
         self.event_ids += other.event_ids
-        self.distinct_ids += other.distinct_ids
-        self.identified_by += other.identified_by
-        self.timestamps += other.timestamps
 
     def run_of_each(self) -> Iterator[Run]:
         """The run of every event."""

@@ -5,6 +5,7 @@ One standard error is 1.04 / sqrt(2^lg_k): 0.8 % at 14 and 1.6 % at 12. Small se
 """
 
 import math
+from collections import deque
 from collections.abc import Iterable
 from typing import Self
 
@@ -29,10 +30,7 @@ class People:
 
     def add(self, ids: Iterable[str]) -> None:
         """Add ids; empty ones stand for nobody."""
-        update = self._sketch.update
-        for distinct_id in ids:
-            if distinct_id:
-                update(distinct_id)
+        deque(map(self._sketch.update, ids), maxlen=0)  # which passes over empty ones
 
     def to_bytes(self) -> bytes:
         """The compact serialised form, readable by any DataSketches library."""

@@ -1,7 +1,8 @@
 """All per-event Arrow work: rows to columns, sorting, and the groups that counters are made of."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, TypeAlias
 
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.events import Event
+from schemas.events import Context, Event
 from schemas.rows import Events, Row, Web, WebFields
 from storage.lake.tables import EVENTS, LOG_COLUMN, TABLES, TableName
 
@@ -25,6 +26,7 @@ _MILLIS = pa.timestamp("ms", tz="UTC")
 _MICROS = pa.timestamp("us", tz="UTC")
 _ENCODER = msgspec.json.Encoder()
 _NOTHING: dict[str, Any] = {}
+_END_OF_LINE = ord("\n")
 # Everything but the log's identity, which the commit adds.
 _CHUNK = pa.schema([column for column in EVENTS if column.name != LOG_COLUMN])
 
@@ -62,13 +64,13 @@ def events_table(found: Events, kind_of: Callable[[str], tuple[bool, bool]]) -> 
         "identified_by": pa.array(found.identified_by, pa.string()),
         "anonymous_id": pa.array([event.anonymous_id for event in events], pa.string()),
         "session_id": pa.array([event.session_id or None for event in events], pa.string()),
-        "timestamp": pa.array(found.timestamps, _MILLIS).cast(_MICROS),
+        "timestamp": _instants(found.timestamps),
         "received_at": pa.array([run.received for run in runs], _MILLIS).cast(_MICROS).take(run_of),
         "source": _sources(events, pa.array([run.source for run in runs], pa.string()).take(run_of)),
         "is_pageview": pa.array([is_pageview for is_pageview, _ in kinds]).take(names.indices),
         "is_system": pa.array([is_system for _, is_system in kinds]).take(names.indices),
         "properties": _json([event.properties or _NOTHING for event in events]),
-        "context": _json([event.context for event in events]),
+        "context": _contexts([event.context for event in events]),
         "kafka_partition": pa.array([run.partition for run in runs], pa.int32()).take(run_of),
         "kafka_offset": pa.array([run.offset for run in runs], pa.int64()).take(run_of),
         "record_index": pa.array(found.indices, pa.int32()),
@@ -93,10 +95,29 @@ def _sources(events: Sequence[Event], otherwise: pa.Array) -> pa.Array:
     return otherwise if own.null_count == len(own) else pc.coalesce(own, otherwise)
 
 
-def _json(values: list[Any]) -> pa.Array:
-    encode = _ENCODER.encode
-    # A view, not a cast: the encoder writes UTF-8, and to check that again costs more than to encode.
-    return pa.array([None if value is None else encode(value) for value in values], pa.binary()).view(pa.string())
+def _instants(millis: Sequence[int] | memoryview) -> pa.Array:
+    return pa.array(np.asarray(millis, np.int64), pa.int64()).view(_MILLIS).cast(_MICROS)
+
+
+def _json(values: Sequence[Any]) -> pa.Array:
+    """The JSON of each value. All are encoded together; what is UTF-8 is not checked again, which would cost more."""
+    text = _ENCODER.encode_lines(values)
+    # An end of line is written by nothing but the ends of lines.
+    ends = np.flatnonzero(np.frombuffer(text, np.uint8) == _END_OF_LINE)
+    offsets = np.zeros(len(values) + 1, np.int32)
+    np.subtract(ends, np.arange(len(values)), out=offsets[1:], casting="unsafe")
+    return pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(text.replace(b"\n", b"")))
+
+
+def _contexts(contexts: Sequence[Context | None]) -> pa.Array:
+    there = [context for context in contexts if context is not None]
+    if not there:
+        return _absent(_CHUNK.field("context"), len(contexts))
+    found = _json(there)
+    if len(there) == len(contexts):
+        return found
+    is_there = np.array([context is not None for context in contexts])
+    return found.take(pa.array(np.cumsum(is_there) - 1, mask=~is_there))
 
 
 def _web_columns(webs: Sequence[Web]) -> dict[str, pa.Array]:
@@ -106,9 +127,10 @@ def _web_columns(webs: Sequence[Web]) -> dict[str, pa.Array]:
     }
     for part in ("arrival", "campaign", "agent"):
         shared = list(map(attrgetter(part), webs))
-        distinct = {id(one): one for one in shared}
-        place = {key: number for number, key in enumerate(distinct)}
-        places = pa.array([place[id(one)] for one in shared], pa.int32())
+        keys = list(map(id, shared))
+        distinct = dict(zip(keys, shared, strict=True))
+        place = dict(zip(distinct, range(len(distinct)), strict=True))
+        places = pa.array(list(map(place.__getitem__, keys)), pa.int32())
         for column in fields(shared[0]):
             kind = _CHUNK.field(column.name).type
             values = pa.array([getattr(one, column.name) for one in distinct.values()], kind)
@@ -125,7 +147,15 @@ def _array(column: pa.Field, values: list[Any]) -> pa.Array:
 
 
 def _absent(column: pa.Field, rows: int) -> pa.Array:
-    return pa.nulls(rows, column.type) if column.nullable else pa.repeat(pa.scalar(False), rows)
+    if not column.nullable:
+        return pa.repeat(pa.scalar(False), rows)
+    return _nulls(column.type, 1 << rows.bit_length()).slice(0, rows)
+
+
+@lru_cache(maxsize=64)
+def _nulls(kind: pa.DataType, rows: int) -> pa.Array:
+    """Shared by all columns that are absent, which most are in most events."""
+    return pa.nulls(rows, kind)
 
 
 def merged(chunks: Sequence[Chunk], name: TableName = "events") -> Chunk:
@@ -141,7 +171,7 @@ def merged(chunks: Sequence[Chunk], name: TableName = "events") -> Chunk:
 def _taken(column: pa.ChunkedArray, order: pa.Array) -> pa.Array:
     # Most columns are absent in every row of a server's events, and moving nothing cost three quarters of the sort.
     if column.null_count == len(column):
-        return pa.nulls(len(column), column.type)
+        return _absent(pa.field("", column.type), len(column))
     return column.combine_chunks().take(order)
 
 
@@ -159,6 +189,11 @@ def of_partition(chunk: Chunk, partition: int, start: int, end: int) -> Chunk:
         pc.and_(pc.greater_equal(offset, start), pc.less(offset, end)),
     )
     return chunk.filter(keep)
+
+
+def of_partitions(chunk: Chunk, partitions: Set[int]) -> Chunk:
+    """The rows of some partitions."""
+    return chunk.filter(pc.is_in(chunk["kafka_partition"], pa.array(partitions, pa.int32())))
 
 
 def dates_of(chunk: Chunk) -> set[int]:

@@ -7,25 +7,29 @@ as sketches. Whatever the events table has and the rollups lack is computed agai
 import json
 from collections.abc import Mapping
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from storage.lake import snapshot
-from storage.lake.columns import Chunk, countable, of_partition
+from storage.lake.columns import Chunk, countable, of_partitions
 from storage.lake.commit import FencedTable, Span, Unclear
 from storage.lake.tables import ROLLUPS
 from storage.sketches import STORED_LG_K, People
 
-_COLUMNS = "project_id, event, distinct_id, timestamp, is_bot, is_system, kafka_partition, kafka_offset"
+_HOUR = 3_600_000_000  # us
+_NAMES = ["project_id", "event", "distinct_id", "timestamp", "is_bot", "is_system"]
 
 
 def partials(rows: Chunk) -> pa.Table:
     """One row for each project, hour and event of the countable rows."""
-    table = countable(rows.select(["project_id", "event", "distinct_id", "timestamp", "is_bot", "is_system"]))
-    table = table.append_column("hour", pc.floor_temporal(table["timestamp"], unit="hour"))
+    table = countable(rows.select(_NAMES))
+    # Whole numbers: to floor instants costs eight times as much.
+    hours = np.floor_divide(table["timestamp"].cast(pa.int64()).to_numpy(), _HOUR)
+    table = table.append_column("hour", pa.array(hours))
     groups = table.group_by(["project_id", "hour", "event"], use_threads=False).aggregate(
         [([], "count_all"), ("distinct_id", "list")]
     )
+    hour = pa.array(groups["hour"].to_numpy() * _HOUR).view(ROLLUPS.field("hour").type)
     people = []
     for ids in groups["distinct_id_list"].to_pylist():
         sketch = People(STORED_LG_K)
@@ -34,8 +38,8 @@ def partials(rows: Chunk) -> pa.Table:
     size = len(groups)
     columns = {
         "project_id": groups["project_id"],
-        "date": groups["hour"].cast(pa.date32()),
-        "hour": groups["hour"],
+        "date": hour.cast(pa.date32()),
+        "hour": hour,
         "event": groups["event"],
         "dimension": pa.repeat("", size),
         "value": pa.repeat("", size),
@@ -60,21 +64,24 @@ def catch_up(
     """
     spans: dict[int, Span] = {}
     chunks: list[Chunk] = []
-    names = [name.strip() for name in _COLUMNS.split(",")]
-    few = rows.select(names) if rows is not None else None  # before it is split: the other columns are most of it
+    flushed: set[int] = set()
     for partition, span in covered.items():
         stood = rollups.position(partition)
         if stood is not None and stood >= span.next:
             continue
         spans[partition] = Span(stood, span.next)
         start = stood or 0
-        if few is not None and start == (span.held or 0):
-            chunks.append(of_partition(few, partition, start, span.next))
+        if rows is not None and start == (span.held or 0):
+            flushed.add(partition)
         else:
             chunks.append(stored_rows(events, partition, start, span.next))
     if not spans:
         return None
-    table = partials(pa.concat_tables([chunk.select(names) for chunk in chunks]))
+    if rows is not None and flushed:
+        # All of them, as a rule, and then nothing is moved.
+        few = rows.select([*_NAMES, "kafka_partition"])
+        chunks.append(few if flushed == covered.keys() else of_partitions(few, flushed))
+    table = partials(pa.concat_tables([chunk.select(_NAMES) for chunk in chunks], promote_options="default"))
     return rollups.append(table, spans, {}, json.dumps({"rollup": {p: [s.held, s.next] for p, s in spans.items()}}))
 
 
@@ -85,7 +92,7 @@ def stored_rows(events: FencedTable, partition: int, start: int, end: int) -> Ch
     )
     return snapshot.read(
         pinned,
-        _COLUMNS,
+        ", ".join(_NAMES),
         "kafka_log = ? AND kafka_partition = ? AND kafka_offset >= ? AND kafka_offset < ?",
         [events.chain, partition, start, end],
     )

@@ -78,7 +78,7 @@ def write(flusher: Flusher, log: FakeLog, rng: random.Random) -> None:
             state = states[partition]
             end = min(state.next + rng.randint(1, MOST_RECORDS), log.end[partition])
             records = [log.records[partition][offset] for offset in range(state.next, end)]
-            batch.add([state.accept(records, POLICY)], 1, 1.0)
+            batch.add(state.accept(records, POLICY), 1, 1.0)
         if batch.counts:
             flushed = flusher.flush(batch)
             assert flushed is not None

@@ -1,6 +1,7 @@
 """The accept rule: only the next offset of the current generation is taken, and its lines add up."""
 
 import zlib
+from dataclasses import replace
 
 import pytest
 
@@ -96,6 +97,7 @@ def test_records_accepted_together_are_counted_as_each_is_alone() -> None:
     alone = _state()
     counts = [alone.accept([record], POLICY).counts[0] for record in records]
     together = _state().accept(records, POLICY)
-    assert together.counts == counts
+    assert [replace(count, crc=0) for count in together.counts] == [replace(count, crc=0) for count in counts]
+    assert together.counts[-1].crc == counts[-1].crc  # the position that is told lies behind it
     assert [(c.rows, c.rejects, c.duplicates) for c in counts] == [(1, 2, 0), (1, 0, 1), (0, 1, 0), (1, 0, 1)]
     assert sorted((letter.offset, letter.index) for letter in together.rejects) == [(5, 1), (5, 2), (7, 0)]

@@ -109,7 +109,7 @@ def test_decode_segments_whose_n_is_not_the_lines_is_broken(n: int) -> None:
 def test_decode_segments_takes_lines_that_look_like_headers_as_events() -> None:
     inner = encode_segment(HEADER, LINES).split(b"\n")[0]
     decoded = list(decode_segments(encode_segment(HEADER, [inner, inner]), 2))
-    assert decoded == [Segment(0, HEADER, [inner, inner])]
+    assert decoded == [Segment(0, HEADER, [inner + b"\n", inner + b"\n"])]
 
 
 def test_decode_segments_of_only_a_newline_is_broken() -> None:
