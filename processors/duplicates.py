@@ -56,7 +56,7 @@ class DuplicateWindow:
         received = np.repeat(np.array(times, np.int64), counts)
         known = self._table.find(keys)
         duplicates: list[int] = []
-        if known.max() > 0 or len(np.unique(keys[:, 0])) < len(keys):
+        if known.any() or len(set(event_ids)) < len(event_ids):
             duplicates = self._duplicates(keys, known, received)
             keys, received = np.delete(keys, duplicates, axis=0), np.delete(received, duplicates)
         if len(keys):
@@ -117,8 +117,9 @@ class _Table:
         self._bits = bits
         table = np.zeros((1 << bits, 2 * _BUCKET), np.uint64)
         self._marks, self._rest = table[:, :_BUCKET], table[:, _BUCKET:]
-        # What found its bucket full, two of a hundred when the table is: by mark and place.
-        self._spilled = np.zeros(1 << bits, bool)
+        # What found its bucket full, two of a hundred when the table is: by mark and place; and the eighths of buckets
+        # that it may be looked for in.
+        self._spilled = np.zeros(_BUCKET << bits, bool)
         self._beside: dict[tuple[int, int], int] = {}
 
     @property
@@ -130,12 +131,14 @@ class _Table:
         """The number of the latest row of each key, or 0."""
         places, buckets = self._places(keys)
         known = np.zeros(len(keys), np.int64)
-        at, slot = np.nonzero(self._marks[buckets] == keys[:, :1])
-        rest = self._rest[buckets[at], slot]
-        is_same = rest & ~_NUMBER == places[at]
-        np.maximum.at(known, at[is_same], (rest[is_same] & _NUMBER).astype(np.int64))
+        is_marked = self._marks[buckets] == keys[:, :1]
+        if is_marked.any():
+            at, slot = np.nonzero(is_marked)
+            rest = self._rest[buckets[at], slot]
+            is_same = rest & ~_NUMBER == places[at]
+            np.maximum.at(known, at[is_same], (rest[is_same] & _NUMBER).astype(np.int64))
         if self._beside:
-            for place in np.flatnonzero(self._spilled[buckets]).tolist():
+            for place in np.flatnonzero(self._spilled[self._eighths(keys[:, 1])]).tolist():
                 number = self._beside.get((int(keys[place, 0]), int(places[place])), 0)
                 known[place] = max(known[place], number)
         return known
@@ -154,7 +157,7 @@ class _Table:
             has_slot = is_free[np.arange(len(left)), slot]
             for place in left[~has_slot].tolist():
                 self._beside[int(keys[place, 0]), int(places[place])] = int(numbers[place])
-                self._spilled[buckets[place]] = True
+                self._spilled[self._eighths(keys[place, 1])] = True
             left, bucket, slot = left[has_slot], bucket[has_slot], slot[has_slot]
             self._marks[bucket, slot] = keys[left, 0]
             self._rest[bucket, slot] = rest[left]
@@ -164,7 +167,7 @@ class _Table:
         """Drop what lies beside and counts no more; twice as much as ever does may."""
         self._beside = {key: number for key, number in self._beside.items() if number >= oldest}
         self._spilled[:] = False
-        self._spilled[[place >> (64 - self._bits) for _, place in self._beside]] = True
+        self._spilled[self._eighths(np.array([place for _, place in self._beside], np.uint64))] = True
 
     def doubled(self) -> "_Table":
         """One of twice the size: the next bit of its place says in which half of its bucket an entry goes on."""
@@ -176,6 +179,9 @@ class _Table:
         larger._spilled = self._spilled.repeat(2)
         larger._beside = self._beside
         return larger
+
+    def _eighths(self, places: _Words) -> _Words:
+        return places >> np.uint64(61 - self._bits)
 
     def _places(self, keys: _Words) -> tuple[_Words, _Numbers]:
         """The 24 bits of each key that choose a bucket, in their place in an entry; and the bucket."""
