@@ -35,27 +35,37 @@ VERDICTS = """pageviews = 1 AND NOT is_engaged AS is_bounce,
         greatest((epoch_us(ended) - epoch_us(begun)) / 1000000, time_spent) AS duration"""
 
 
-def numbered(partition: str) -> str:
+def numbered(*keys: str) -> str:
     """`numbered`: the rows of `seen` that have a `track`, with the number of their `visit`.
 
-    `partition` tells the tracks apart. Instants are compared as numbers, whatever the time zone of the reader.
+    `keys` tell the tracks apart. Instants are compared as numbers, whatever the time zone of the reader.
     Whether a row begins a visit is told by the day before it, and a visit is measured for a day: so it is the same
-    whatever days around it are read.
+    whatever days around it are read. Most tracks are one visit since they are shorter than its silence; the others,
+    and those with system events, are sorted.
     """
-    window = f"OVER (PARTITION BY {partition} ORDER BY {IN_TIME}"
+    named = ", ".join(f"{key} AS key{place}" for place, key in enumerate(keys))
+    is_of = " AND ".join(f"{key} = key{place}" for place, key in enumerate(keys))
+    window = f"OVER (PARTITION BY {', '.join(keys)} ORDER BY {IN_TIME}"
     longest, silence = (limit // timedelta(microseconds=1) for limit in (LONGEST_SILENCE, SILENCE))
     acted = (
         f"max(CASE WHEN NOT is_system THEN timestamp END) {window} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
     )
-    return f"""numbered AS (
-    SELECT * FROM (
+    return f"""tracks AS (
+    SELECT {named}, NOT bool_or(is_system) AND epoch_us(max(timestamp)) - epoch_us(min(timestamp))
+            <= CASE WHEN any_value(session_id) <> '' THEN {longest} ELSE {silence} END AS is_one_visit
+    FROM seen WHERE track IS NOT NULL GROUP BY ALL
+),
+numbered AS (
+    SELECT seen.*, 1 AS visit FROM seen JOIN tracks ON {is_of} WHERE is_one_visit
+    UNION ALL BY NAME
+    SELECT * EXCLUDE (since, is_first) FROM (
         SELECT *, sum(is_first::INTEGER) {window} ROWS UNBOUNDED PRECEDING) AS visit,
             max(CASE WHEN is_first THEN timestamp END) {window} ROWS UNBOUNDED PRECEDING) AS since
         FROM (
-            SELECT *, coalesce(epoch_us(timestamp) - epoch_us(lag(timestamp) {window}))
+            SELECT seen.*, coalesce(epoch_us(timestamp) - epoch_us(lag(timestamp) {window}))
                 > CASE WHEN session_id <> '' THEN {longest} ELSE {silence} END, true)
                 OR (NOT is_system AND coalesce(epoch_us(timestamp) - epoch_us({acted}) > {longest}, true)) AS is_first
-            FROM seen WHERE track IS NOT NULL
+            FROM seen JOIN tracks ON {is_of} WHERE NOT is_one_visit
         )
     )
     WHERE epoch_us(timestamp) - epoch_us(since) <= {longest}
@@ -89,7 +99,7 @@ seen AS (
         {MARKS.replace("person", "distinct_id")}
     FROM near WHERE day IN (SELECT day FROM days)
 ),
-{numbered("day, project_id, track")},
+{numbered("day", "project_id", "track")},
 summed AS (
     SELECT *, {VERDICTS} FROM (
         SELECT project_id, day AS "date", min("date") FILTER (NOT is_system) AS begun_on,
