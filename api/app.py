@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -40,13 +40,16 @@ from api.ingest.sender import Sender
 from api.ingest.tally import Tally
 from api.ingest.visitor import SaltStore
 from api.limits.limiter import Limiter
+from api.live.accepted import AcceptedEvents
 from api.live.consumer import LiveFeed, LiveSource
 from api.live.recent import RecentEvents
 from api.live.view import LiveView, partitions_ready
 from api.log.coalescer import Budget
+from api.log.consumer import LogReader
 from api.log.disk import is_embedded, watch_disk
 from api.log.live import LiveReader
 from api.log.producer import KafkaProducer, LogProducer
+from api.log.reading import LogRecord
 from api.mail import Mailer
 from api.middleware import NATIVE_MOUNTS, HeadAsGet, NativeSurface
 from api.routes import (
@@ -78,6 +81,7 @@ from api.routes import (
     sources,
     sql,
     status,
+    streaming,
     team,
     usage,
     webhooks,
@@ -110,6 +114,8 @@ _MESSAGES = {404: "Not found", 405: "Method not allowed"}
 _KEPT = (goals, funnels, segments, alerts, webhooks, annotations, exports, dashboards, boards, sources, shares)
 
 _FLUSH_SECONDS = 1
+# Of accepted events, before they are shown.
+_GATHER_SECONDS = 0.1
 _STORE_USES_SECONDS = 60
 _PURGE_SALTS_SECONDS = 3600
 
@@ -163,6 +169,7 @@ def assemble(
         tally=tally,
         refusals=refusals,
         live=live,
+        accepted=AcceptedEvents(partial(_tail, settings)),
         analytics=analytics,
         tokens=tokens,
         limiter=Limiter(settings, settings.directory.limits),
@@ -228,6 +235,11 @@ def _secret_keys(settings: ApiSettings) -> list[bytes]:
     return [kept_secret(settings.directory.secret_key)]
 
 
+def _tail(settings: ApiSettings) -> Generator[list[LogRecord], None, None]:
+    reader = LogReader(settings.librdkafka(), settings.kafka_topic)
+    return reader.records(logger.warning, _GATHER_SECONDS)
+
+
 def _partitions(producer: LogProducer) -> int:
     return producer.partitions
 
@@ -242,6 +254,7 @@ def _native_routers(held: Services) -> list[APIRouter]:
     return [
         names.create_router(held.analytics, access),  # before the events, whose ids are any path
         downloads.create_router(held.analytics, access),
+        streaming.create_router(access, held.accepted, held.stopping),
         events.create_router(held.analytics, access),
         metrics.create_router(held.analytics, access),
         overview.create_router(held.analytics, access),
@@ -268,6 +281,7 @@ async def _lifespan(held: Services, _: FastAPI) -> AsyncIterator[None]:
         stack.push_async_callback(asyncio.to_thread, held.analytics.close)
         stack.callback(held.refusals.close)
         stack.callback(held.limiter.close)
+        stack.push_async_callback(held.accepted.stop)
         await held.producer.start()
         held.door.open()
         stack.push_async_callback(_drain, held)

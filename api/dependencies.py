@@ -24,6 +24,7 @@ from api.auth.keys import (
     project_of,
     reach,
     session,
+    still_reads,
 )
 from api.errors import bad_request, forbidden, malformed, too_large, unavailable
 from api.limits.limiter import Limiter, Quota, subject_of
@@ -84,6 +85,10 @@ class Access:
         if self._limiter is not None:
             count_native(self._limiter, key, request)
         return key
+
+    async def still_reads(self, request: Request) -> bool:
+        """Whether a request whose answer does not end may still read."""
+        return await still_reads(self._keys, dict(request.scope["headers"]))
 
     async def project(self, key: Key, request: Request) -> int:
         """The project a request is about: the key's own, or the one it names."""

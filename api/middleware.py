@@ -8,6 +8,8 @@ NATIVE_MOUNTS = ("/api/v1", "/compat/jcht/api/v1")
 FURTHER_HEADERS = "streamgauge.headers"
 # What to do once the answer is that nothing changed.
 ON_UNCHANGED = "streamgauge.unchanged"
+# Breaks the connection off at once, whatever is still to be sent.
+ABORT = "streamgauge.abort"
 
 _EXPOSED = (
     b"Retry-After",

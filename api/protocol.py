@@ -5,7 +5,7 @@ from typing import Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.errors import Problem, head_too_large, malformed
-from api.middleware import CORS_HEADERS
+from api.middleware import ABORT, CORS_HEADERS
 
 # Request line and headers, trailers, or the framing between two pieces of a body.
 MOST_HEAD_BYTES: Final = 64 * 1024
@@ -31,6 +31,7 @@ class Protocol(HttpToolsProtocol):
             self._problem = head_too_large()
             raise self._problem  # ends the parsing, and comes back as an error of the parser
         super().on_headers_complete()
+        self.scope[ABORT] = self.transport.abort  # type: ignore[literal-required]  # a key of our own
 
     def on_body(self, body: bytes) -> None:
         self._unparsed = 0

@@ -15,6 +15,7 @@ from api.ingest.sender import Sender
 from api.ingest.tally import Tally
 from api.ingest.visitor import SaltStore
 from api.limits.limiter import Limiter
+from api.live.accepted import AcceptedEvents
 from api.live.consumer import LiveSource
 from api.live.recent import RecentEvents
 from api.live.view import LiveView
@@ -44,6 +45,7 @@ class Services:
     tally: Tally
     refusals: Refusals
     live: LiveView
+    accepted: AcceptedEvents
     analytics: Analytics
     tokens: Tokens
     limiter: Limiter

@@ -8,6 +8,8 @@ Python-urllib and WinHTTP among the spiders, and any agent with `silk`, `yahoo` 
 import re
 from typing import Literal, get_args
 
+from schemas.events import Event
+
 # Where an event may forward the user agent it came from; the first is preferred.
 AGENT_PROPERTIES = ("user_agent", "$user_agent", "userAgent", "$userAgent")
 
@@ -56,3 +58,11 @@ def bot_rule(agent: str) -> str | None:
         if found is not None:
             return f"{rule}:{found.group()}"
     return None
+
+
+def forwarded_agent(event: Event) -> str | None:
+    """The user agent that an event forwards, which goes before that of the connection it came by."""
+    if event.context is not None and event.context.user_agent:
+        return event.context.user_agent
+    said = event.properties or {}
+    return next((value for name in AGENT_PROPERTIES if isinstance(value := said.get(name), str) and value), None)

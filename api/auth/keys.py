@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Protocol
 
-from api.errors import bad_request, forbidden, not_found, unauthorized, unavailable
+from api.errors import Problem, bad_request, forbidden, not_found, unauthorized, unavailable
 from schemas.projects import Dialect, Key, Project, Role, Scope
 from storage.errors import Unavailable
 
@@ -78,6 +78,15 @@ async def authenticate(keys: KeyResolver, secret: bytes | None, dialect: Dialect
     if key is None or key.dialect is not dialect:
         raise unauthorized()
     return key
+
+
+async def still_reads(keys: KeyResolver, headers: Mapping[bytes, bytes]) -> bool:
+    """Whether the credential of an endless answer still holds; a database that does not answer ends none."""
+    try:
+        demand(await authenticate(keys, credential(headers) or session(headers)), Scope.READ)
+    except Problem as problem:
+        return problem.status == 503
+    return True
 
 
 def demand(key: Key, scope: Scope) -> None:

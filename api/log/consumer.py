@@ -1,8 +1,8 @@
 """Topics read by people: events that come in now, one that is not in the lake yet, lines refused just now."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import Self
 
 import msgspec
@@ -21,6 +21,8 @@ _POLL_SECONDS = 0.1
 # An outage is told once; librdkafka tells each attempt to connect.
 _TOLD_SECONDS = 60.0
 _MOST_REFUSALS = 500
+# At once in memory, of up to 256 KB each.
+_MOST_RECORDS = 64
 
 # Told in one line what is wrong with the log, while it is tried again.
 Trouble = Callable[[str], None]
@@ -50,7 +52,20 @@ class LogReader:
     def follow(self, trouble: Trouble, poll_seconds: float = 0.2) -> Iterator[LoggedEvent | None]:
         """Every event accepted from the first call on, for ever; None whenever nothing came for a moment.
 
+        Raises what `records` raises.
+        """
+        with closing(self.records(trouble, poll_seconds)) as incoming:
+            for records in incoming:
+                if not records:
+                    yield None
+                for record in records:
+                    yield from logged_events(record)
+
+    def records(self, trouble: Trouble, poll_seconds: float) -> Generator[list[LogRecord], None, None]:
+        """What is appended from the first call on, for ever, gathered for a moment each: at first none, then those.
+
         Raises Unavailable if the log does not answer at first; an outage later goes to `trouble` and is waited for.
+        Close it.
         """
         outages = _Outages(trouble)
         with self._consumer(outages) as consumer:
@@ -58,13 +73,10 @@ class LogReader:
             ends = {partition: self._end(consumer, partition) for partition in partitions}
             consumer.assign([TopicPartition(self._topic, partition, ends[partition]) for partition in partitions])
             outages.is_begun = True
+            yield []
             while True:
-                message = consumer.poll(poll_seconds)
-                record = None if message is None else _record(message)
-                if record is None:
-                    yield None
-                else:
-                    yield from logged_events(record)
+                messages = consumer.consume(_MOST_RECORDS, poll_seconds)
+                yield [record for message in messages if (record := _record(message)) is not None]
 
     @contextmanager
     def _consumer(self, on_error: Callable[[KafkaError], None] = lambda _: None) -> Iterator[Consumer]:

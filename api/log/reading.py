@@ -1,11 +1,13 @@
 """Records of the events topic as events again, for people who look: what workers make of them counts. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
 from schemas.answers import EventDetail, raw_json
+from schemas.bots import bot_rule, forwarded_agent
 from schemas.events import Event, InvalidEvent, decode_event, decode_foreign
 from schemas.instants import format_instant, format_millis, parse_instant
 from schemas.records import FORMAT, FORMAT_HEADER, Segment, decode_segments, minted_id
@@ -36,6 +38,12 @@ class LoggedEvent:
     partition: int
     offset: int
     index: int
+    agent: str | None = None  # of the connection, where that counts
+
+    @property
+    def is_bot(self) -> bool:
+        """As the workers will judge it."""
+        return bot_rule(forwarded_agent(self.event) or self.agent or "") is not None
 
     def detail(self) -> EventDetail:
         """The event as `GET /events/{eventId}` shows it."""
@@ -49,14 +57,15 @@ class LoggedEvent:
             event=event.event,
             properties=msgspec.Raw(msgspec.json.encode(event.properties or {})),
             user_id=event.user_id or None,
-            timestamp=self._timestamp(),
+            timestamp=self.timestamp(),
             source=event.source or self.source,
             session_id=event.session_id or None,
             context=None if event.context is None else raw_json(msgspec.json.encode(event.context).decode()),
             received_at=format_millis(self.received),
         )
 
-    def _timestamp(self) -> str | None:
+    def timestamp(self) -> str | None:
+        """When it happened; None where that cannot be read."""
         if self.event.timestamp is None:
             return format_instant(self.received)
         try:
@@ -76,30 +85,54 @@ def header_format(headers: Iterable[tuple[str, str | bytes | None]]) -> str | No
 
 def logged_events(record: LogRecord) -> Iterator[LoggedEvent]:
     """The events of a record in order; lines that are none are passed over."""
+    for part in parts(record):
+        yield from part.events(range(part.size))
+
+
+def parts(record: LogRecord) -> Iterator["Part"]:
+    """What stands in a record, by project, and as far as possible not decoded yet."""
     if record.format is None:
         yield from _foreign(record)
     elif record.format == FORMAT:
         for segment in decode_segments(record.value, None):
             if isinstance(segment, Segment):
-                yield from _segment(record, segment)
+                yield Part(segment.header.project, len(segment.lines), partial(_segment, record, segment))
 
 
-def _segment(record: LogRecord, segment: Segment) -> Iterator[LoggedEvent]:
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Lines of one project that stand side by side in a record."""
+
+    project: int
+    size: int
+    # The events at some places from 0 on; lines that are none are passed over.
+    events: Callable[[Iterable[int]], Iterator[LoggedEvent]]
+
+
+def _segment(record: LogRecord, segment: Segment, places: Iterable[int]) -> Iterator[LoggedEvent]:
     header = segment.header
-    for place, line in enumerate(segment.lines):
+    for place in places:
         try:
-            event = decode_event(line)
+            event = decode_event(segment.lines[place])
         except InvalidEvent:
             continue
         given = header.ids[place] if header.ids and place < len(header.ids) else None
         event_id = event.event_id or given or minted_id(header.base, place)
-        index = segment.first + place
         yield LoggedEvent(
-            header.project, event_id, event, header.source, header.received, record.partition, record.offset, index
+            header.project,
+            event_id,
+            event,
+            header.source,
+            header.received,
+            record.partition,
+            record.offset,
+            segment.first + place,
+            header.agent,
         )
 
 
-def _foreign(record: LogRecord) -> Iterator[LoggedEvent]:
+def _foreign(record: LogRecord) -> Iterator[Part]:
+    # Its project stands in the line itself.
     for index, line in enumerate(record.value.split(b"\n")):
         if not line:
             continue
@@ -107,7 +140,7 @@ def _foreign(record: LogRecord) -> Iterator[LoggedEvent]:
             event = decode_foreign(line)
         except InvalidEvent:
             continue
-        yield LoggedEvent(
+        logged = LoggedEvent(
             event.project_id,
             event.event_id or None,
             event,
@@ -117,3 +150,8 @@ def _foreign(record: LogRecord) -> Iterator[LoggedEvent]:
             record.offset,
             index,
         )
+        yield Part(event.project_id, 1, partial(_those, (logged,)))
+
+
+def _those(events: tuple[LoggedEvent, ...], places: Iterable[int]) -> Iterator[LoggedEvent]:
+    return (events[place] for place in places)

@@ -10,13 +10,13 @@ from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.auth.keys import KeyResolver, ProjectFinder, authenticate, credential, demand, project_of, session
+from api.auth.keys import KeyResolver, ProjectFinder, authenticate, credential, demand, project_of, session, still_reads
 from api.errors import Problem, bad_request, not_allowed, problem_body, unavailable
 from api.limits.limiter import Limiter, Quota, subject_of
 from api.live.exposition import CONTENT_TYPE, Exposition
 from api.live.realtime import Answers
 from api.live.recent import RecentEvents
-from api.live.stream import frames
+from api.live.stream import HEADERS, frames, pour
 from api.live.view import DEFAULT_MINUTES, MAX_MINUTES, LiveView
 from api.middleware import CORS_HEADERS, NATIVE_MOUNTS
 from schemas.projects import Scope as KeyScope
@@ -26,15 +26,6 @@ logger = logging.getLogger(__name__)
 REALTIME_PATHS = ("/realtime", "/realtime/stream", "/realtime/prometheus")
 
 _INTERNAL = problem_body("internal_error", "Internal server error")
-_STREAM_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-store"),
-    # Without it nginx gathers what it should pass on.
-    (b"x-accel-buffering", b"no"),
-    *CORS_HEADERS,
-]
-# A reader that does not even take the end of its stream would hold up the end of the process.
-_END_SECONDS = 1.0
 
 Headers = dict[bytes, bytes]
 
@@ -133,39 +124,17 @@ class RealtimeLane:
         await _answer(send, 200, headers, page)
 
     async def _stream(self, poll: Poll, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [*_STREAM_HEADERS, *poll.limits]})
+        await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *CORS_HEADERS, *poll.limits]})
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b""})
             return
-        pump = asyncio.create_task(self._pump(poll, send))
-        gone = asyncio.create_task(_disconnected(receive))
-        stopped = asyncio.create_task(self._stopping.wait())
-        try:
-            await asyncio.wait((pump, gone, stopped), return_when=asyncio.FIRST_COMPLETED)
-            if not gone.done():
-                await asyncio.wait((pump,), timeout=_END_SECONDS)
-        finally:
-            for task in (pump, gone, stopped):
-                task.cancel()
-            await asyncio.gather(pump, gone, stopped, return_exceptions=True)
-        if pump.done() and not pump.cancelled():
-            pump.result()
-
-    async def _pump(self, poll: Poll, send: Send) -> None:
         get = partial(self._answers.get, poll.project, poll.minutes)
         last_id = poll.headers.get(b"last-event-id", b"")
-        async for frame in frames(get, last_id, partial(self._is_allowed, poll), self._stopping):
-            # Returns when the client has taken enough of what was sent before: a slow one holds up only itself.
-            await send({"type": "http.response.body", "body": frame, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        content = frames(get, last_id, partial(self._is_allowed, poll), self._stopping)
+        await pour(content, scope, receive, send, self._stopping)
 
     async def _is_allowed(self, poll: Poll) -> bool:
-        """Whether the key still holds; a database that does not answer ends no stream."""
-        try:
-            demand(await authenticate(self._keys, credential(poll.headers) or session(poll.headers)), KeyScope.READ)
-        except Problem as problem:
-            return problem.status == 503
-        return True
+        return await still_reads(self._keys, poll.headers)
 
 
 def _not_read(_project: int) -> bytes:
@@ -185,11 +154,6 @@ def _matches(known: bytes, tag: bytes) -> bool:
         return True
     weak = tag.removeprefix(b"W/")
     return known.strip() == b"*" or any(one.strip().removeprefix(b"W/") == weak for one in known.split(b","))
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _refuse(send: Send, problem: Problem) -> None:
