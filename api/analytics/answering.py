@@ -18,7 +18,7 @@ from schemas.exports import ExportFormat, ExportQuestion
 from schemas.figures import BreakdownAnswer, BreakdownQuestion, OverviewAnswer, OverviewQuestion
 from schemas.funnels import FunnelAnswer, FunnelQuestion
 from schemas.goals import GoalAnswer, GoalQuestion
-from schemas.heatmaps import HeatmapAnswer, HeatmapQuestion
+from schemas.heatmaps import ClicksAnswer, ClicksQuestion, HeatmapAnswer, HeatmapQuestion
 from schemas.kept import SourceActivity
 from schemas.letters import LettersAnswer, LettersQuestion
 from schemas.listing import EventsQuestion
@@ -41,7 +41,7 @@ from storage.query.files import FilesAnswer, list_files
 from storage.query.freshness import LogState, Watermark, rollups_cover
 from storage.query.funnel import answer_funnel
 from storage.query.goals import answer_goal
-from storage.query.heatmaps import answer_heatmap
+from storage.query.heatmaps import answer_clicks, answer_heatmap
 from storage.query.identities import Identities
 from storage.query.lake import Lake
 from storage.query.letters import list_letters
@@ -143,6 +143,8 @@ class Analytics:
     async def ask(self, question: TableQuestion, at: AsOf | None = None) -> Answered[TableAnswer]: ...
     @overload
     async def ask(self, question: HeatmapQuestion, at: AsOf | None = None) -> Answered[HeatmapAnswer]: ...
+    @overload
+    async def ask(self, question: ClicksQuestion, at: AsOf | None = None) -> Answered[ClicksAnswer]: ...
     @overload
     async def ask(self, question: PeopleQuestion, at: AsOf | None = None) -> Answered[PeopleAnswer]: ...
     async def ask(self, question: Any, at: AsOf | None = None) -> Answered[Any]:
@@ -402,5 +404,6 @@ _ANSWERS: Mapping[type, Callable[[Cursor, Lake, Any, Aliases], Any]] = {
     EventsQuestion: list_events,
     TableQuestion: answer_table,
     HeatmapQuestion: answer_heatmap,
+    ClicksQuestion: answer_clicks,
     PeopleQuestion: list_people,
 }

@@ -13,14 +13,24 @@ from api.dialects.zta.access import Access
 from api.dialects.zta.envelope import bad, named
 from api.dialects.zta.parameters import Period, read_period
 from schemas.figures import percentage
-from schemas.heatmaps import HeatmapAnswer, HeatmapQuestion
+from schemas.heatmaps import (
+    BAND,
+    ClickKind,
+    ClickPlace,
+    ClicksAnswer,
+    ClicksQuestion,
+    HeatmapAnswer,
+    HeatmapQuestion,
+)
 from schemas.projects import Scope
 from schemas.selection import Selection
 
 _KINDS = ("click", "scroll", "move", "attention")
 _NO_DATA = "No heatmap data found for this page"
-# Attention is where pointers rest, told in bands of the page.
-_BAND = 100
+_MOST_PLACES = 100
+# Of pages that do not say theirs.
+_DESKTOP = (1280, 1024)
+_VIEWPORTS = {"tablet": (768, 1024), "mobile": (375, 667)}
 
 
 class Heatmaps:
@@ -34,6 +44,8 @@ class Heatmaps:
         return [
             Route("/api/heatmaps", self._map, methods=["GET"]),
             Route("/api/heatmaps/elements", self._elements, methods=["GET"]),
+            Route("/api/heatmaps/rage-clicks", self._rage, methods=["GET"]),
+            Route("/api/heatmaps/dead-clicks", self._dead, methods=["GET"]),
         ]
 
     async def _map(self, request: Request) -> Response:
@@ -55,27 +67,53 @@ class Heatmaps:
             }
             for spot in answer.spots
         ]
-        width, height = answer.viewport or (0, 0)
+        width, height = answer.viewport or _VIEWPORTS.get(request.query_params.get("device") or "", _DESKTOP)
         total, name = ("totalMovements", "movements") if kind == "move" else ("totalClicks", "clicks")
         counted = {total: answer.total, "pageviews": answer.pageviews, name: spots}
         return named(head | counted | {"viewport": {"width": width, "height": height}})
 
     async def _elements(self, request: Request) -> Response:
-        answer, period = await self._answer(request, "click")
-        counts: dict[tuple[str, str | None], int] = {}
-        for spot in answer.spots:
-            if spot.element is not None:
-                place = spot.element, spot.text
-                counts[place] = counts.get(place, 0) + spot.count
         limit = clamped(request.query_params.get("limit"), 10, 50)
-        most = sorted(counts.items(), key=lambda item: (-item[1], item[0][0]))[:limit]
-        elements = [
-            {"element": element, "text": text, "clicks": count, "percentage": percentage(count, answer.total)}
-            for (element, text), count in most
+        head, answer = await self._clicks(request, "elements", limit)
+        elements = [_element(place) | _share("clicks", place, answer) for place in answer.places]
+        return named(head | {"elements": elements})
+
+    async def _rage(self, request: Request) -> Response:
+        head, answer = await self._clicks(request, "rage")
+        spots = [
+            _spot(place)
+            | _share("clicks", place, answer)
+            | {"occurrences": place.bursts, "maxClicks": place.longest, "severity": place.severity}
+            for place in answer.places
         ]
-        return named({"path": request.query_params["path"], "period": period.name, "elements": elements})
+        return named(head | {"totalClicks": answer.total, "totalRageClicks": answer.found, "rageClicks": spots})
+
+    async def _dead(self, request: Request) -> Response:
+        head, answer = await self._clicks(request, "dead")
+        spots = [_spot(place) | _share("count", place, answer) for place in answer.places]
+        return named(head | {"totalClicks": answer.total, "totalDeadClicks": answer.found, "deadClicks": spots})
 
     async def _answer(self, request: Request, action: str) -> tuple[HeatmapAnswer, Period]:
+        selection, period = await self._selected(request, action)
+        query = request.query_params
+        question = HeatmapQuestion(selection, query["path"], action, query.get("device") or None)
+        answer = told(await self._held.analytics.ask(question))
+        if not answer.total:
+            raise Failure(404, _NO_DATA)
+        return answer, period
+
+    async def _clicks(
+        self, request: Request, kind: ClickKind, limit: int = _MOST_PLACES
+    ) -> tuple[dict[str, Any], ClicksAnswer]:
+        selection, period = await self._selected(request, "click")
+        query = request.query_params
+        question = ClicksQuestion(selection, query["path"], kind, query.get("device") or None, limit)
+        answer = told(await self._held.analytics.ask(question))
+        if not answer.total:
+            raise Failure(404, _NO_DATA)
+        return {"path": query["path"], "period": period.name}, answer
+
+    async def _selected(self, request: Request, action: str) -> tuple[Selection, Period]:
         key = await self._access.caller(request)
         self._access.demand(key, Scope.READ)
         query = request.query_params
@@ -85,12 +123,19 @@ class Heatmaps:
             raise bad("Invalid heatmap type. Must be: click, scroll, move, or attention")
         project = await self._access.site(key, query["siteId"])
         period = read_period(query, project.timezone, now())
-        selection = Selection(project.id, period.span)
-        question = HeatmapQuestion(selection, query["path"], action, query.get("device") or None)
-        answer = told(await self._held.analytics.ask(question))
-        if not answer.total:
-            raise Failure(404, _NO_DATA)
-        return answer, period
+        return Selection(project.id, period.span), period
+
+
+def _element(place: ClickPlace) -> dict[str, Any]:
+    return {"element": place.element, "text": place.text}
+
+
+def _spot(place: ClickPlace) -> dict[str, Any]:
+    return {"x": place.x, "y": place.y} | _element(place) | {"visitors": place.visitors}
+
+
+def _share(name: str, place: ClickPlace, answer: ClicksAnswer) -> dict[str, Any]:
+    return {name: place.clicks, "percentage": percentage(place.clicks, answer.total)}
 
 
 def _scrolled(answer: HeatmapAnswer) -> dict[str, Any]:
@@ -110,11 +155,7 @@ def _scrolled(answer: HeatmapAnswer) -> dict[str, Any]:
 
 
 def _areas(answer: HeatmapAnswer) -> list[dict[str, Any]]:
-    counts: dict[int, int] = {}
-    for spot in answer.spots:
-        band = spot.y // _BAND * _BAND
-        counts[band] = counts.get(band, 0) + spot.count
     return [
-        {"top": band, "height": _BAND, "count": count, "percentage": percentage(count, answer.total)}
-        for band, count in sorted(counts.items())
+        {"top": band.top, "height": BAND, "count": band.count, "percentage": percentage(band.count, answer.total)}
+        for band in answer.bands
     ]

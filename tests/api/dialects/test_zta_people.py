@@ -251,6 +251,32 @@ def test_heatmaps_are_made_of_what_pages_send(world: World, mount: str) -> None:
     assert attention["areas"] == [{"top": 200, "height": 100, "count": 1, "percentage": 100.0}]
     elements = ok(call(world, f"{path}/elements", params=asked | {"limit": "1"}))["elements"]
     assert elements == [{"element": "a#buy", "text": "Buy", "clicks": 2, "percentage": 66.7}]
+    if mount == "":
+        for _ in range(6):
+            ok(
+                world.client.post(
+                    "/api/track", json={"siteId": world.project.site_id} | _hot("/rage", "click", x=1, y=2)
+                )
+            )
+        world.flow()
+    raged = ok(call(world, f"{path}/rage-clicks", params=asked | {"path": "/hot/rage"}))
+    spot = {"x": 1, "y": 2, "element": None, "text": None, "visitors": 1}
+    worst = {"clicks": 6, "percentage": 100.0, "occurrences": 1, "maxClicks": 6, "severity": "medium"}
+    assert raged["rageClicks"] == [spot | worst]
+    assert (raged["path"], raged["period"], raged["totalClicks"], raged["totalRageClicks"]) == ("/hot/rage", "7d", 6, 6)
+    dead = ok(call(world, f"{path}/dead-clicks", params=asked | {"path": "/hot/rage"}))
+    assert dead["deadClicks"] == [spot | {"count": 6, "percentage": 100.0}]
+    assert (dead["totalClicks"], dead["totalDeadClicks"]) == (6, 6)
+    for name in ("elements", "rage-clicks", "dead-clicks"):
+        for params, status, text in (
+            ({"path": ""}, 400, "Site ID and path are required"),
+            ({"path": "/cold"}, 404, "No heatmap data found for this page"),
+        ):
+            assert error_of(call(world, f"{path}/{name}", params=asked | params)) == (status, text)
+    assert ok(call(world, path, params=asked | {"path": "/hot/rage", "type": "click"}))["viewport"] == {
+        "width": 1280,
+        "height": 1024,
+    }
     for params, status, text in (
         ({"path": ""}, 400, "Site ID and path are required"),
         ({"type": "odd"}, 400, "Invalid heatmap type. Must be: click, scroll, move, or attention"),
