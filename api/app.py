@@ -63,6 +63,7 @@ from api.routes import (
     downloads,
     events,
     exports,
+    flags,
     funnels,
     goals,
     keys,
@@ -111,7 +112,7 @@ logger = logging.getLogger(__name__)
 
 _MESSAGES = {404: "Not found", 405: "Method not allowed"}
 
-_KEPT = (goals, funnels, segments, alerts, webhooks, annotations, exports, dashboards, boards, sources, shares)
+_KEPT = (goals, funnels, segments, alerts, webhooks, annotations, exports, dashboards, boards, sources, shares, flags)
 
 _FLUSH_SECONDS = 1
 # Of accepted events, before they are shown.

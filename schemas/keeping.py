@@ -11,6 +11,7 @@ import msgspec
 
 from schemas.addresses import may_be_public
 from schemas.filters import AllOf, AnyOf, Condition, Filter, Operator, filter_of, to_json
+from schemas.flags import Flag, Rule
 from schemas.funnels import MAX_STEPS, MAX_WINDOW
 from schemas.kept import (
     SHARE_PERIODS,
@@ -40,6 +41,8 @@ _LONGEST_URL: Final = 2048
 _LARGEST_JSON: Final = 16 * 1024
 _LONGEST_DURATION: Final = 24 * 3600
 _GRID: Final = 1000
+_MOST_PARTS: Final = 50
+_FLAG_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 _FIELD = re.compile(r"\$\.(\w+)")
 _MISSING = re.compile(r"missing required field `(\w+)`$")
@@ -333,6 +336,32 @@ def _share(share: Share) -> Share:
     return msgspec.structs.replace(share, periods=tuple(dict.fromkeys(share.periods)))
 
 
+def _flag(flag: Flag) -> Flag:
+    if not _FLAG_KEY.fullmatch(flag.key):
+        raise InvalidKept("key", value=flag.key[:LONGEST_NAME])
+    _text(flag.name, "name", LONGEST_NAME)
+    keys = [variant.key for variant in flag.variants]
+    weights = [variant.weight for variant in flag.variants]
+    is_fair = all(isfinite(weight) and 0 <= weight <= 1e6 for weight in weights) and (not weights or sum(weights) > 0)
+    if len(keys) > _MOST_PARTS or len(set(keys)) < len(keys) or not is_fair or not all(map(_FLAG_KEY.fullmatch, keys)):
+        raise InvalidKept("variants")
+    if len(flag.rules) > _MOST_PARTS or len(msgspec.json.encode(flag)) > _LARGEST_JSON:
+        raise InvalidKept("rules")
+    return msgspec.structs.replace(flag, rules=tuple(_rule(rule, keys) for rule in flag.rules))
+
+
+def _rule(rule: Rule, variants: list[str]) -> Rule:
+    if not 0 <= rule.rollout <= 100 or (rule.variant is not None and rule.variant not in variants):
+        raise InvalidKept("rules")
+    try:
+        filters = _filters(rule.filters)
+    except InvalidKept as error:
+        raise InvalidKept("rules", value=error.field) from error
+    if any(True for _ in _filter_patterns(filters)):  # evaluated while somebody waits: no pattern may take its time
+        raise InvalidKept("rules")
+    return msgspec.structs.replace(rule, filters=filters)
+
+
 def _named(name: str, field: str = "name") -> None:
     if not name.strip():
         raise InvalidKept(field, is_missing=True)
@@ -395,4 +424,5 @@ _CHECKS: Final[dict[type[Body], Callable[[Any], Any]]] = {
     Widget: _widget,
     Source: _source,
     Share: _share,
+    Flag: _flag,
 }

@@ -49,6 +49,11 @@ def new_secret(dialect: Dialect) -> str:
     return form.start + _random(form.alphabet, form.length)
 
 
+def new_flag_secret() -> str:
+    """A fresh secret of local evaluation."""
+    return f"cohf_{_random(_HEX, 64)}"
+
+
 def new_id(kind: str) -> str:
     """A fresh public id: the kind, an underscore, 12 base-62 digits."""
     return f"{kind}_{_random(_BASE62, 12)}"

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from api.dialects.surface import Headers
 
-INGESTION = ("/track", "/engage", "/alias")
+INGESTION = ("/track", "/engage", "/alias", "/flags/evaluate")
 
 _TEXTS = {
     400: "invalid request",
