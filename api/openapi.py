@@ -3,20 +3,22 @@
 And its page, `/docs`, which loads nothing from elsewhere.
 """
 
+from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any, Final
 
+import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse
-from fastapi.routing import APIRoute
 
 from api.errors import CODES
 from api.ingest.lane import EVENT_PATHS
 from api.live.view import DEFAULT_MINUTES, MAX_MINUTES
 from api.middleware import NATIVE_MOUNTS
 from api.routes.realtime import REALTIME_PATHS
-from api.shapes import content, shape
+from api.shapes import EXAMPLE, content, shape
+from api.vocabulary import PARAMETERS, REQUIRED
 
 _Item = dict[str, Any]
 
@@ -40,6 +42,14 @@ ERRORS: Final = "x-errors"
 # Parameters that name a version of the lake, which may be gone; bodies of questions have one of them too.
 _VERSIONS: Final = frozenset({"asOf", "version"})
 _QUESTIONS: Final = "/queries/"
+# All other routes are about one project, which callers of several name.
+_OF_ACCOUNTS: Final = frozenset({"auth", "invites", "keys", "lake", "me", "members", "projects", "usage"})
+_PROJECT: Final[_Item] = {
+    "name": "projectId",
+    "in": "query",
+    "description": "Number, site id or website id; for logins and keys of a whole account, which must name it.",
+    "schema": {"type": "string"},
+}
 _SENT: Final = {"event": "signup", "userId": "user-1", "eventId": "order-17", "properties": {"plan": "pro"}}
 _ONE: Final[_Item] = {"status": "ok", "eventId": "order-17", "receivedAt": "2026-02-22T10:30:00.142Z"}
 _REFUSED: Final = {"index": 1, "error": "bad_request", "message": "Missing required field: event"}
@@ -124,7 +134,6 @@ def complete(app: FastAPI) -> None:
     """Make the app's document say what is true of the whole process."""
     document: _Item = app.openapi()  # the framework keeps it, and serves what is kept
     mount, paths, parts = NATIVE_MOUNTS[0], document["paths"], document.setdefault("components", {})
-    _tell_whole(app, paths)
     for path in EVENT_PATHS:
         paths.setdefault(mount + path, {})["post"] = _sending(*_INGEST[path])
     for path in REALTIME_PATHS:
@@ -144,20 +153,29 @@ def complete(app: FastAPI) -> None:
             elif path.startswith(mount):
                 errors += (*_READ, 413, 415) if operation.get("requestBody") else _READ
                 operation["security"] = [{"key": []}, {"bearer": []}]
-                named = {parameter["name"] for parameter in operation.get("parameters", ())}
+                parameters = operation.setdefault("parameters", [])
+                named = {parameter["name"] for parameter in parameters}
+                if path.split("/")[3] not in _OF_ACCOUNTS and _PROJECT["name"] not in named:
+                    parameters.append(_PROJECT)
+                for parameter in parameters:
+                    if (schema := PARAMETERS.get(parameter["name"])) is not None:
+                        parameter |= {"schema": schema, "required": parameter["name"] in REQUIRED}
                 errors += (410,) if named & _VERSIONS or _QUESTIONS in path else ()
             shared = {str(one): {"$ref": f"#/components/responses/{one}"} for one in errors}
             operation["responses"] = shared | operation["responses"]
+    for body in _bodies(paths, parts["responses"]):
+        if (example := body.pop(EXAMPLE, None)) is not None:
+            body["example"] = msgspec.json.decode(example)
 
 
-def _tell_whole(app: FastAPI, paths: dict[str, _Item]) -> None:
-    """Answers as the routes give them: the framework leaves every null out of an example."""
-    for route in app.routes:
-        if isinstance(route, APIRoute) and route.path_format in paths:
-            for method in route.methods or ():
-                told = paths[route.path_format][method.lower()]["responses"]
-                for status, answer in route.responses.items():
-                    told[str(status)] |= answer
+def _bodies(paths: dict[str, _Item], shared: _Item) -> Iterator[_Item]:
+    """All that is sent and answered."""
+    told = list(shared.values())
+    for item in paths.values():
+        for operation in item.values():
+            told += [operation.get("requestBody", {}), *operation["responses"].values()]
+    for one in told:
+        yield from one.get("content", {}).values()
 
 
 def _sending(summary: str, sent: object, schema: _Item, answer: _Item) -> _Item:

@@ -1,11 +1,14 @@
 """JSON Schemas of bodies, for the document: of an example, and of a struct."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
+from functools import reduce
 from typing import Any, Final
 
 import msgspec
 
 Schema = dict[str, Any]
+# Where an example stands as text until the document is complete: the framework leaves nulls out of what is none.
+EXAMPLE: Final = "x-example"
 # What `meta` of a page says.
 PAGE: Final[Schema] = {"total": 1284, "limit": 100, "hasMore": True, "nextCursor": "MTAw"}
 
@@ -30,7 +33,8 @@ def shape(example: Any, nullable: Collection[str] = ()) -> Schema:
                 fields[name] = or_null(fields[name] or {"type": "string"})  # a null in an example stands for a text
             return {"type": "object", "properties": fields, "required": list(fields)}
         case list() | tuple():
-            return {"type": "array", "items": _one_of(shape(item, nullable) for item in example)}
+            items = [shape(item, nullable) for item in example]
+            return {"type": "array", "items": reduce(_either, items) if items else {}}
         case _:
             return {}
 
@@ -60,20 +64,21 @@ def joined(one: Schema, other: Schema) -> Schema:
 
 def content(example: Any, schema: Schema | None = None, *, nullable: Collection[str] = ()) -> dict[str, Any]:
     """A body in JSON, as the document has it."""
-    said = {"schema": shape(example, nullable) if schema is None else schema, "example": example}
+    text = msgspec.json.encode(example).decode()
+    said = {"schema": shape(example, nullable) if schema is None else schema, EXAMPLE: text}
     return {"content": {"application/json": said}}
 
 
-def _one_of(schemas: Iterable[Schema]) -> Schema:
-    different: list[Schema] = []
-    for schema in schemas:
-        if schema not in different:
-            different.append(schema)
-    if all(schema.get("type") == "object" for schema in different) and len(different) > 1:
-        names = [set(schema["required"]) for schema in different]
-        fields = {name: field for schema in different for name, field in schema["properties"].items()}
-        return {"type": "object", "properties": fields, "required": sorted(set.intersection(*names))}
-    return different[0] if len(different) == 1 else {"anyOf": different} if different else {}
+def _either(one: Schema, other: Schema) -> Schema:
+    """What both follow."""
+    if one == other:
+        return one
+    if one.get("type") == other.get("type") == "object":
+        mine, theirs = one["properties"], other["properties"]
+        both = {name: _either(mine[name], theirs[name]) for name in mine.keys() & theirs.keys()}
+        required = [name for name in one["required"] if name in other["required"]]
+        return {"type": "object", "properties": mine | theirs | both, "required": required}
+    return {"anyOf": [*one.get("anyOf", [one]), *other.get("anyOf", [other])]}
 
 
 def _inlined(part: Any, parts: dict[str, Any]) -> Any:

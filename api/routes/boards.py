@@ -29,7 +29,8 @@ _OWN: Final = (*_SHARED, "filters", "segmentId")
 _AT_ONCE: Final = 4
 _ITEM: Final = {"id": "wid_a8Kx92mNqP3f", "title": "Visitors", "type": "number", "position": {"x": 0, "y": 0}}
 _ITEMS: Final = [
-    _ITEM | {"data": {"metric": "visitors"}, "meta": META_OF_ROWS},
+    _ITEM | {"data": {"metric": "visitors", "value": 84.0, "timeseries": []}, "meta": META_OF_ROWS},
+    _ITEM | {"data": {"dimension": "path", "rows": [], "total": 0}, "meta": META_OF_ROWS},
     _ITEM | {"error": "Invalid parameter: segmentId"},
 ]
 _EXAMPLE: Final = told(

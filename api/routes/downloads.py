@@ -10,7 +10,8 @@ from fastapi.responses import StreamingResponse
 from api.analytics.answering import Analytics
 from api.analytics.asking import Asked
 from api.analytics.bodies import with_event
-from api.dependencies import Access, Text, made, parameters
+from api.dependencies import EVENT_EXAMPLE, Access, Text, made, parameters
+from api.shapes import content
 from schemas.answers import EXACT
 from schemas.exports import MEDIA_TYPES, ExportCursor, ExportQuestion, parse_format
 from schemas.instants import from_millis, to_millis
@@ -23,7 +24,7 @@ _FORMATS = "csv, json, ndjson, parquet or arrow; else by Accept."
 _EXAMPLE: dict[int | str, dict[str, Any]] = {
     200: {"description": "OK", "content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES.values()}}
 }
-_EXAMPLE[200]["content"][MEDIA_TYPES["json"]] = {"schema": {"type": "array"}}
+_EXAMPLE[200]["content"] |= content([EVENT_EXAMPLE], {"type": "array"})["content"]
 
 
 def create_router(analytics: Analytics, access: Access) -> APIRouter:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from api.analytics.tables import write_table
 from api.auth.keys import demand, project_of
-from api.dependencies import parameters
+from api.dependencies import EVENT_EXAMPLE, parameters
 from api.errors import Problem, gone
 from api.middleware import NATIVE_MOUNTS
 from api.routes.kept import (
@@ -30,7 +30,7 @@ from api.routes.kept import (
     shown,
     stored,
 )
-from api.shapes import joined
+from api.shapes import content, joined
 from schemas.conversions import filter_kept
 from schemas.exports import MEDIA_TYPES, ExportQuestion
 from schemas.figures import Figures, OverviewQuestion
@@ -102,7 +102,7 @@ def create_router(keeping: Keeping) -> APIRouter:
     takes = joined(resource.taken, {"properties": {"from": text, "to": text}})
     add_route(router, "POST", PATH, create, "Describe a download.", example, takes=takes, tells=resource.told())
     whole: Item = {"content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES.values()}}
-    whole["content"][MEDIA_TYPES["json"]] = {"schema": {"type": "array"}}
+    whole["content"] |= content([EVENT_EXAMPLE], {"type": "array"})["content"]
     said = "The download itself, of any size."
     add_route(router, "GET", f"{PATH}/{{id}}/download", download, said, tells=whole, errors=(409, 410))
     return router

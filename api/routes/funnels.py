@@ -44,7 +44,10 @@ _RESULTS: Item = {
 def create_router(keeping: Keeping) -> APIRouter:
     """The routes; paths are below the prefix of the surface."""
     router = APIRouter(tags=["funnels"])
-    steps = [{"name": "Prices", "path": "/pricing"}, {"name": "Signed up", "event": "signup"}]
+    steps = [
+        {"name": "Prices", "type": "pageview", "path": "/pricing"},
+        {"name": "Signed up", "type": "event", "event": "signup"},
+    ]
     example = {"name": "Sign-up", "steps": steps, "windowSeconds": 3600}
     resource = Resource(Funnel, "/funnels", example, role=Role.MEMBER, show=_shown)
     add_routes(router, Crud(keeping, resource))

@@ -43,7 +43,7 @@ from storage.meta.projects import (
 )
 from storage.meta.team import reachable_projects
 
-_SETTINGS = {"excludePaths": ["/admin"], "ignoreParams": ["ref"], "retentionDays": None, "allowedOrigins": []}
+_SETTINGS = {"excludePaths": ["/admin"], "ignoreParams": ["ref"], "retentionDays": 365, "allowedOrigins": []}
 _PROJECT = {
     "id": 1,
     "name": "Shop",

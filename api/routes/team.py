@@ -47,7 +47,7 @@ _MEMBER = {
     "name": "Ada Lovelace",
     "picture": None,
     "role": "admin",
-    "projectId": None,
+    "projectId": 1,
     "joinedAt": "2026-02-22T10:30:00Z",
     "lastActiveAt": None,
 }
