@@ -251,6 +251,8 @@ def _native_routers(held: Services) -> list[APIRouter]:
     find_segment = things.segment_filter if things is not None else no_goals
     find_goal = things.goal_filter if things is not None else no_goals
     access = Access(held.keys, held.find_project, find_segment, held.limiter)
+    if things is not None:
+        access.find_goal = things.goal
     desk, keeping = Desk(held, access), Keeping(held, access)
     return [
         names.create_router(held.analytics, access),  # before the events, whose ids are any path

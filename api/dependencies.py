@@ -31,17 +31,22 @@ from api.limits.limiter import Limiter, Quota, subject_of
 from api.middleware import FURTHER_HEADERS, ON_UNCHANGED
 from api.shapes import content
 from schemas.answers import EXACT, Accuracy
+from schemas.conversions import goal_question
 from schemas.filters import both
+from schemas.goals import GoalQuestion
 from schemas.instants import format_instant
+from schemas.kept import Goal
 from schemas.projects import Key, Project, Role, Scope
 from schemas.questions import InvalidQuestion
 from schemas.selection import Selection
-from schemas.windows import InvalidWindow, whole_second_after
+from schemas.windows import Bucket, InvalidWindow, whole_second_after
 from storage.errors import Unavailable
 
 # No question is longer: a hundred conditions with long values.
 _QUESTION_BYTES = 1024 * 1024
 Text: TypeAlias = Annotated[str | None, Query()]
+# A goal of a project; may block.
+GoalFinder: TypeAlias = Callable[[int, str], Goal | None]
 Reading: TypeAlias = Callable[..., Awaitable[Asked]]
 
 
@@ -59,6 +64,7 @@ class Access:
         self._projects = projects
         self._find_segment = find_segment
         self._limiter = limiter
+        self.find_goal: GoalFinder = lambda _project, _id: None
 
     async def reader(self, request: Request) -> Key:
         """The key of a request that reads."""
@@ -111,6 +117,18 @@ class Access:
                 raise bad_request("Invalid parameter: segmentId")
             filters = both(filters, segment)
         return Asked(Selection(project, common.span, filters, common.includes_bots), replace(common, filters=filters))
+
+    async def goal(
+        self, asked: Asked, goal_id: str, buckets: tuple[Bucket, ...] = (), dimension: str | None = None, top: int = 10
+    ) -> GoalQuestion:
+        """How often a goal was reached by those a question is about; raises Problem 400 or 503."""
+        try:
+            goal = await asyncio.to_thread(self.find_goal, asked.project, goal_id)
+        except Unavailable as error:
+            raise unavailable(f"The goal cannot be read now: {error}") from error
+        if goal is None:
+            raise bad_request("Invalid parameter: goalId")
+        return replace(goal_question(goal, asked.selection, buckets), dimension=dimension, top=top)
 
     def reading(self, default: timedelta = DEFAULT_RANGE, *, compares: bool = False) -> Reading:
         """The dependency of a route that takes the common parameters in its query, `compare` where it `compares`."""

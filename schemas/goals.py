@@ -24,6 +24,8 @@ class GoalQuestion:
     value: float = 0.0
     buckets: tuple[Bucket, ...] = ()
     top: int = 10
+    # Instead of sources and pages: the values of a dimension.
+    dimension: str | None = None
 
     def __post_init__(self) -> None:
         if (self.reached is None) == (self.seconds is None):
@@ -31,26 +33,46 @@ class GoalQuestion:
 
 
 class Conversion(Struct, frozen=True):
-    """Completions beside the visitors they are a rate of; `name` is a bucket, a source or a page."""
+    """Completions beside the visitors they are a rate of; `name` is a bucket or a value of a dimension."""
 
     name: str
     completions: int
     visitors: int
+    people: int  # visitors who completed
 
     @property
     def rate(self) -> float:
         """Completions in percent of visitors, with one decimal."""
         return percentage(self.completions, self.visitors)
 
+    @property
+    def people_rate(self) -> float:
+        """Visitors who completed in percent of all, with one decimal."""
+        return percentage(self.people, self.visitors)
+
+    def figures(self) -> dict[str, float]:
+        """As the native surface shows them beside other figures."""
+        return {
+            "completions": self.completions,
+            "uniqueCompletions": self.people,
+            "conversionRate": self.rate,
+            "uniqueConversionRate": self.people_rate,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class GoalAnswer:
-    """The whole, each bucket, and the sources (by session) and pages (by event) with most completions."""
+    """The whole, each bucket, and the sources (by session) and pages (by event) with most completions.
+
+    With a dimension in their place its values, those of sessions by session and all others by event.
+    """
 
     total: Conversion
-    people: int
     value: float
     series: tuple[Conversion, ...]
     sources: tuple[Conversion, ...]
     pages: tuple[Conversion, ...]
+    values: tuple[Conversion, ...]
+    number: int  # of all values that there are
+    bots: int  # left out of the selection
     version: int

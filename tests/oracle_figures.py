@@ -69,6 +69,16 @@ def chosen(rows: Iterable[Row], project: int, span: TimeRange, test: Test) -> li
     ]
 
 
+def conversion(
+    rows: Iterable[Row], project: int, span: TimeRange, test: Test, reaches: Test, aliases: Mapping[str, str]
+) -> tuple[int, int, int]:
+    """(completions, visitors, visitors who completed) of a goal that events reach."""
+    wanted = chosen(rows, project, span, test)
+    completing = [row for row in wanted if reaches(row)]
+    people, converted = ({person_of(row, aliases) for row in some} - {""} for some in (wanted, completing))
+    return len(completing), len(people), len(converted)
+
+
 def sessions(
     rows: Iterable[Row], project: int, span: TimeRange, test: Test, aliases: Mapping[str, str] = {}
 ) -> list[Session]:

@@ -6,7 +6,7 @@ from typing import Final
 
 from api.analytics.answering import Analytics
 from schemas.conversions import funnel_question, goal_question, reached
-from schemas.figures import Figures, OverviewQuestion, percentage
+from schemas.figures import Figures, OverviewQuestion
 from schemas.filters import AnyOf
 from schemas.goals import GoalAnswer, GoalQuestion
 from schemas.instants import to_millis
@@ -57,7 +57,7 @@ class Meter:
         goals = await asyncio.to_thread(self._things.all, Goal, selection.project)
         any_goal = AnyOf(tuple(wanted for goal in goals if (wanted := reached(goal.body)) is not None))
         found = await self._goal(GoalQuestion(selection, any_goal), now)
-        return percentage(found.people, found.total.visitors)
+        return found.total.people_rate
 
     async def _of_funnel(self, thing_id: str, selection: Selection, now: datetime) -> float | None:
         funnel = await asyncio.to_thread(self._things.get, Funnel, selection.project, thing_id)

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.analytics.answering import Analytics
 from api.analytics.asking import Asked
@@ -19,6 +19,15 @@ _ROW = {
     "bounceRate": 42.9,
     "avgSessionDuration": 96,
 }
+# With a goal.
+_CONVERSION = {
+    "value": "/pricing",
+    "visitors": 31,
+    "completions": 5,
+    "uniqueCompletions": 4,
+    "conversionRate": 16.1,
+    "uniqueConversionRate": 12.9,
+}
 _META = META_EXAMPLE | {"total": 18, "limit": 1, "hasMore": True}
 
 
@@ -26,7 +35,7 @@ def create_router(analytics: Analytics, access: Access) -> APIRouter:
     """The route; its path is below the prefix of the surface."""
     router = APIRouter(tags=["analytics"])
 
-    @router.get("/breakdowns", responses=told(data=[_ROW], meta=_META))
+    @router.get("/breakdowns", responses=told(data=[_ROW, _CONVERSION], meta=_META))
     async def get_breakdown(
         request: Request,
         asked: Annotated[Asked, Depends(access.reading())],
@@ -35,8 +44,11 @@ def create_router(analytics: Analytics, access: Access) -> APIRouter:
         limit: Text = None,
         offset: Text = None,
         other: Text = None,
+        goal_id: Annotated[str | None, Query(alias="goalId", description="The conversion of a goal instead.")] = None,
     ) -> Response:
         """The values of a dimension, most first; with `other=true` a last row for all that are not listed."""
+        if goal_id is not None:
+            return await conversions(request, asked, goal_id, dimension, limit)
         with parameters():
             question = BreakdownQuestion(
                 asked.selection,
@@ -53,5 +65,16 @@ def create_router(analytics: Analytics, access: Access) -> APIRouter:
         if found.other is not None:
             body["other"] = found.other
         return answer(request, asked, answered, body, found.accuracy, bots=found.bots, more=more)
+
+    async def conversions(
+        request: Request, asked: Asked, goal_id: str, dimension: str | None, limit: str | None
+    ) -> Response:
+        with parameters():
+            wanted, size = parse_dimension(dimension), parse_limit(limit)
+        answered = await analytics.ask(await access.goal(asked, goal_id, (), wanted, size), asked.common.at)
+        rows = [{"value": row.name, "visitors": row.visitors} | row.figures() for row in answered.answer.values]
+        found = answered.answer
+        more = {"total": found.number, "limit": size, "hasMore": len(rows) < found.number}
+        return answer(request, asked, answered, {"data": rows}, bots=found.bots, more=more)
 
     return router

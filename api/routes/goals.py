@@ -18,7 +18,13 @@ from storage.meta.kept import Kept
 
 _CONVERSION = {"completions": 12, "conversionRate": 14.3}
 _RESULTS: Item = {
-    "results": {**_CONVERSION, "uniqueCompletions": 11, "totalValue": 60.0, "avgValue": 5.0},
+    "results": {
+        **_CONVERSION,
+        "uniqueCompletions": 11,
+        "uniqueConversionRate": 13.1,
+        "totalValue": 60.0,
+        "avgValue": 5.0,
+    },
     "timeseries": [{"date": "2026-02-15", **_CONVERSION}],
     "topSources": [{"source": "example.org", **_CONVERSION}],
     "topPages": [{"path": "/pricing", **_CONVERSION}],
@@ -52,8 +58,9 @@ def create_router(keeping: Keeping) -> APIRouter:
             "goal": _shown(goal),
             "results": {
                 "completions": found.total.completions,
-                "uniqueCompletions": found.people,
+                "uniqueCompletions": found.total.people,
                 "conversionRate": found.total.rate,
+                "uniqueConversionRate": found.total.people_rate,
                 "totalValue": found.value,
                 "avgValue": round(found.value / found.total.completions, 2) if found.total.completions else 0,
             },

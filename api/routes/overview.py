@@ -4,7 +4,7 @@ import asyncio
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.analytics.answering import Analytics
 from api.analytics.asking import Asked
@@ -24,7 +24,9 @@ FIGURES = {
     "avgTimeOnPage": 61,
     "viewsPerSession": 3.1,
 }
-_EXAMPLE = told(metrics=FIGURES, timeseries=[{"date": "2026-02-15", **FIGURES}], meta=META_EXAMPLE)
+_CONVERSION = {"completions": 12, "uniqueCompletions": 11, "conversionRate": 14.3, "uniqueConversionRate": 13.1}
+_POINT = {"date": "2026-02-15", **FIGURES}
+_EXAMPLE = told(metrics=FIGURES, timeseries=[_POINT, _POINT | {"conversion": _CONVERSION}], meta=META_EXAMPLE)
 
 
 def create_router(analytics: Analytics, access: Access) -> APIRouter:
@@ -33,7 +35,16 @@ def create_router(analytics: Analytics, access: Access) -> APIRouter:
 
     @router.get("/overview", responses=_EXAMPLE)
     async def get_overview(
-        request: Request, asked: Annotated[Asked, Depends(access.reading(compares=True))], interval: Text = None
+        request: Request,
+        asked: Annotated[Asked, Depends(access.reading(compares=True))],
+        interval: Text = None,
+        goal_id: Annotated[
+            str | None,
+            Query(
+                alias="goalId",
+                description="Adds `conversion`, how often a goal was reached, beside the metrics and to each point.",
+            ),
+        ] = None,
     ) -> Response:
         """Events, pageviews, visitors and sessions of the whole range and of each bucket of it."""
         common = asked.common
@@ -52,6 +63,11 @@ def create_router(analytics: Analytics, access: Access) -> APIRouter:
         if earlier is not None:
             before = (await analytics.ask(OverviewQuestion(earlier), common.at)).answer.total
             body["comparison"] = {"metrics": before, "change": _change(before, found.total)}
+        if goal_id is not None:
+            goal = (await analytics.ask(await access.goal(asked, goal_id, points), found.version)).answer
+            body["conversion"] = goal.total.figures()
+            for point, conversion in zip(body["timeseries"], goal.series, strict=True):
+                point["conversion"] = conversion.figures()
         return answer(request, asked, answered, body, found.accuracy, bots=found.bots)
 
     return router

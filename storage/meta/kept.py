@@ -150,10 +150,15 @@ class KeptRepository:
         with self.metadata.read() as connection:
             return {row.id: _kept(kind, row).body for row in connection.execute(_rows().where(which))}
 
+    def goal(self, project_id: int, goal_id: str) -> Goal | None:
+        """A goal by its id."""
+        found = self.get(Goal, project_id, goal_id)
+        return None if found is None else found.body
+
     def goal_filter(self, project_id: int, goal_id: str) -> Filter | None:
         """The events that reach a goal; None where there is no such goal, or one that takes time."""
-        found = self.get(Goal, project_id, goal_id)
-        return None if found is None else reached(found.body)
+        found = self.goal(project_id, goal_id)
+        return None if found is None else reached(found)
 
     def segment_filter(self, project_id: int, segment_id: str) -> Filter | None:
         """The filter of a segment; None where there is no such segment."""

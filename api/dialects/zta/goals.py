@@ -77,7 +77,7 @@ class Goals:
                 "goal": {"id": goal.id, "name": goal.body.name, "type": goal.body.type, "path": goal.body.path},
                 "stats": {
                     "completions": completions,
-                    "uniqueCompletions": answer.people,
+                    "uniqueCompletions": answer.total.people,
                     "conversionRate": answer.total.rate,
                     "totalValue": answer.value,
                     "avgValue": round(answer.value / completions, 2) if completions else 0,

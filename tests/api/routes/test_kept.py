@@ -508,6 +508,56 @@ class TestResults:
         compared = tenants.client.get(f"{API}/goals/{made['id']}/results", params={"compare": "previous_period"})
         assert error(compared)[0] == 400
 
+    def test_conversion_of_a_goal_as_a_measure(self, tenants: Tenants) -> None:
+        made = tenants.make("/goals", name="Won", type="event", event="won")
+        now = datetime.now(UTC) - timedelta(minutes=1)
+        names = [("v1", "won"), ("v1", "won"), ("v1", "seen"), ("v2", "seen"), ("v3", "seen"), ("v4", "won")]
+        tenants.world.append([event_row(now, person, name) for person, name in names])
+        filters = '[{"key":"event","op":"in","value":["won","seen"]}]'
+        params = {"from": (now - timedelta(seconds=1)).isoformat(), "filters": filters, "goalId": made["id"]}
+        figures = {
+            "completions": 3,
+            "uniqueCompletions": 2,
+            "conversionRate": 75.0,
+            "uniqueConversionRate": 50.0,
+        }
+
+        def ask(path: str, **more: str) -> Any:
+            answer = tenants.client.get(f"{API}{path}", params={**params, **more})
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+
+        overview = ask("/overview", interval="day")
+        assert overview["conversion"] == figures
+        assert [point["conversion"] for point in overview["timeseries"] if point["conversion"]["completions"]] == [
+            figures
+        ]
+        assert overview["metrics"]["visitors"] == 4
+        metric = ask("/metrics", metric="conversion", interval="day")
+        assert [point["value"] for point in metric["data"] if point["value"]] == [50.0]
+        [won, seen] = ask("/breakdowns", dimension="event")["data"]
+        assert won == {
+            "value": "won",
+            "visitors": 2,
+            "completions": 3,
+            "uniqueCompletions": 2,
+            "conversionRate": 150.0,
+            "uniqueConversionRate": 100.0,
+        }
+        assert (seen["visitors"], seen["completions"]) == (3, 0)
+        results = tenants.client.get(f"{API}/goals/{made['id']}/results", params=params).json()["results"]
+        assert figures.items() <= results.items()
+
+    @pytest.mark.parametrize("path", ["/overview?x=1", "/metrics?metric=conversion", "/breakdowns?dimension=event"])
+    def test_conversion_of_what_is_no_goal_of_the_project(self, tenants: Tenants, path: str) -> None:
+        answer = tenants.client.get(f"{API}{path}&goalId=goal_nowhere")
+        assert error(answer)[:2] == (400, "bad_request")
+        assert answer.json()["message"] == "Invalid parameter: goalId"
+
+    def test_conversion_names_its_goal(self, tenants: Tenants) -> None:
+        answer = tenants.client.get(f"{API}/metrics?metric=conversion")
+        assert answer.json()["message"] == "Missing required parameter: goalId"
+
     def test_funnel_by_way_of_a_goal_that_is_gone(self, tenants: Tenants) -> None:
         goal = tenants.make("/goals", name="Tried", type="event", event="tried")
         steps = [{"event": "came"}, {"goalId": goal["id"], "name": "Tried"}]
