@@ -96,8 +96,8 @@ def _top(cursor: Cursor, lake: Lake, question: GoalQuestion, aliases: Mapping[st
     completions, visitors, people = _CONVERSION
     having, then = ("sum(completions) > 0", name) if question.dimension is None else ("true", f"visitors DESC, {name}")
     return cursor.rows(
-        f"WITH {_reached(rows, question)} SELECT {name}, {completions} AS completions, {visitors} AS visitors, {people},"
-        f" count(*) OVER () FROM reached WHERE {name} IS NOT NULL GROUP BY {name} HAVING {having}"
+        f"WITH {_reached(rows, question)} SELECT {name}, {completions} AS completions, {visitors} AS visitors,"
+        f" {people}, count(*) OVER () FROM reached WHERE {name} IS NOT NULL GROUP BY {name} HAVING {having}"
         f" ORDER BY sum(completions) DESC, {then} LIMIT {question.top}",
         rows.parameters.values,
     )
