@@ -1,5 +1,6 @@
 """What every dialect needs of a request: credential, body, numbers, and the instant that ranges end with."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,3 +55,9 @@ def clamped(text: str | None, default: int, most: int, least: int = 1) -> int:
     if text is None or not text.removeprefix("-").isdecimal() or len(text) > 20:
         return default
     return min(max(int(text), least), most)
+
+
+def renamed(message: str, names: Mapping[str, str]) -> str:
+    """What the core says of a field, by the name that the dialect's callers know it by."""
+    said, colon, field = message.rpartition(": ")
+    return f"{said}{colon}{names.get(field, field)}"

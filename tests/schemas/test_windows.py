@@ -95,7 +95,9 @@ def test_the_longest_range_holds_every_event_there_can_be() -> None:
     assert _range(None, "0001-03-01").start < span.start  # no year to go back to, and no error
 
 
-@pytest.mark.parametrize("name", ["Mars/Olympus", "../etc/passwd", "", "a\0b", "x" * 500])
+@pytest.mark.parametrize(
+    "name", ["Mars/Olympus", "../etc/passwd", "", "a\0b", "x" * 500, "localtime", "posix/UTC", "right/UTC", "Factory"]
+)
 def test_zone_that_does_not_exist(name: str) -> None:
     with pytest.raises(InvalidWindow, match="Invalid parameter: timezone"):
         zone_named(name)

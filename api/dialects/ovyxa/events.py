@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from api.dialects.ovyxa.access import authenticated, site_of
 from api.dialects.ovyxa.envelope import bare, invalid, missing
-from api.dialects.requests import json_of
+from api.dialects.requests import json_of, renamed
 from api.dialects.surface import Failure
 from api.errors import malformed, too_large
 from api.ingest.intake import From, InvalidItem
@@ -16,6 +16,9 @@ from schemas.projects import Project
 
 _BODY_BYTES = 1024 * 1024
 _TEXTS = ("site_id", "url", "referrer", "user_agent", "ip_address", "name", "event_name")
+
+# What the core calls otherwise.
+_NAMES = {"event": "name", "context": "url", "eventId": "Idempotency-Key"}
 
 
 class Events:
@@ -66,5 +69,5 @@ class Events:
         except InvalidItem as error:
             if error.code == "payload_too_large":
                 raise too_large(error.message) from error
-            raise Failure(400, error.message) from error
+            raise Failure(400, renamed(error.message, _NAMES)) from error
         return bare({"success": True, "event_id": event_id}, 201)

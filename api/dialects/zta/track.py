@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.auth.acting import blocking
+from api.dialects.requests import renamed
 from api.dialects.surface import Failure
 from api.dialects.zta.access import Access
 from api.dialects.zta.envelope import bad, named
@@ -22,6 +23,10 @@ from storage.meta.projects import find_project
 _MOST_EVENTS = 500
 _NAMES = {"pageview": "pageview", "engagement": "$engagement", "heartbeat": "$heartbeat"}
 _PROPERTIES = ("action", "category", "label", "value", "timeOnPage", "isBounce")
+# What the core calls otherwise.
+_CALLED = {"event": "action", "context": "path", "properties": "data"}
+_TEXTS = ("path", "referrer", "sessionId")
+_OBJECTS = ("data", "utm")
 _CAMPAIGN = ("source", "medium", "campaign", "term", "content")
 
 
@@ -60,7 +65,7 @@ class Track:
         except InvalidItem as error:
             if error.code == "payload_too_large":
                 raise too_large(error.message) from error
-            raise bad(error.message) from error
+            raise bad(renamed(error.message, _CALLED)) from error
         return named({"success": True, "count": len(items)} if is_batch else {"success": True})
 
 
@@ -85,26 +90,35 @@ def event_of(item: Any) -> dict[str, Any]:
         name = "$heatmap" if item.get("category") == "heatmap" else item.get("action")
     if not isinstance(name, str) or not name:
         raise bad("Invalid event type")
+    _check_fields(item)
     properties = {key: item[key] for key in _PROPERTIES if item.get(key) is not None}
     if kind == "event" and name != "$heatmap":
         del properties["action"]
-    if isinstance(item.get("data"), dict):
-        properties |= item["data"]
-    campaign = item.get("utm")
-    if isinstance(campaign, dict):
-        properties |= {f"utm_{key}": campaign[key] for key in _CAMPAIGN if isinstance(campaign.get(key), str)}
+    properties |= item.get("data") or {}
+    campaign = item.get("utm") or {}
+    properties |= {f"utm_{key}": campaign[key] for key in _CAMPAIGN if campaign.get(key) is not None}
     path = item.get("path") or "/"
-    if isinstance(path, str):
-        path = path.partition("?")[0]
     return {
         "event": name,
         "sessionId": item.get("sessionId"),
         "properties": properties,
         "context": {
-            "path": path.partition("?")[0] if isinstance(path, str) else path,
+            "path": path.partition("?")[0],
             "referrer": item.get("referrer"),
         },
     }
+
+
+def _check_fields(item: Mapping[str, Any]) -> None:
+    """Raises Failure for a field of another kind than the documented one, which would be lost."""
+    for name in _TEXTS:
+        if not isinstance(item.get(name), str | None):
+            raise bad(f"Invalid {name}")
+    for name in _OBJECTS:
+        if not isinstance(item.get(name), dict | None):
+            raise bad(f"Invalid {name}")
+    if not all(isinstance((item.get("utm") or {}).get(key), str | None) for key in _CAMPAIGN):
+        raise bad("Invalid utm")
 
 
 def is_welcome(project: Project, origin: str | None) -> bool:
@@ -120,4 +134,4 @@ def is_welcome(project: Project, origin: str | None) -> bool:
 
 def _is_excluded(project: Project, event: Mapping[str, Any]) -> bool:
     path = event["context"]["path"]
-    return isinstance(path, str) and any(fnmatchcase(path, pattern) for pattern in project.settings.exclude_paths)
+    return any(fnmatchcase(path, pattern) for pattern in project.settings.exclude_paths)

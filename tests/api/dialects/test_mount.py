@@ -1,6 +1,7 @@
 """Whose a path is, and what holds for every dialect wherever it is mounted."""
 
 import asyncio
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.dialects.mount import Mounts, owner, stats_owner
 from api.dialects.surface import Failure, Headers, Surface, SurfaceApp
 from api.errors import bad_request, forbidden
+from tests.api.dialects.world import serving
 
 
 @pytest.mark.parametrize(
@@ -132,10 +134,24 @@ def test_errors_have_the_shape_of_the_owner(app: ASGIApp, path: str, method: str
     if status != 200:
         assert answer.headers["access-control-allow-origin"] == "*"
     if status == 405:
-        assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
+        assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
 
 
 def test_a_path_without_browsers_has_no_cors_headers(app: ASGIApp) -> None:
     answer = asyncio.run(_get(app, "/api/closed"))
     assert answer.status_code == 200
     assert "access-control-allow-origin" not in answer.headers
+
+
+def test_what_a_path_answers_is_told_whole(tmp_path: Path) -> None:
+    with serving(tmp_path) as world:
+        for path, method, allowed in (
+            ("/api/sites", "PUT", {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST"}),
+            ("/api/sites/site_1/verify", "DELETE", {"GET", "HEAD", "OPTIONS", "POST"}),
+            ("/api/projects", "PATCH", {"GET", "HEAD", "OPTIONS", "POST"}),
+            ("/track", "GET", {"OPTIONS", "POST"}),
+            ("/api/v1/stats/overview", "POST", {"GET", "HEAD", "OPTIONS"}),
+        ):
+            answer = world.client.request(method, path)
+            assert answer.status_code == 405, path
+            assert set(answer.headers["allow"].split(", ")) == allowed, path

@@ -103,6 +103,7 @@ def test_required_parameters_are_missed_in_their_order(world: World, mount: str)
     ("params", "name"),
     [
         ({"timezone": "Mars/Base"}, "timezone"),
+        ({"timezone": "localtime"}, "timezone"),
         ({"interval": "year"}, "interval"),
         ({"compare": "yes"}, "compare"),
         ({"date_from": "2026-2-1"}, "date_from"),
@@ -254,10 +255,11 @@ def test_events_of_servers(world: World, mount: str) -> None:
     [
         ("/pageview", {"url": "https://x"}, "Missing required field: site_id"),
         ("/pageview", {"site_id": "SITE"}, "Missing required field: url"),
+        ("/custom", {"site_id": "SITE", "name": " "}, "Missing required field: name"),
         ("/custom", {"site_id": "SITE"}, "Missing required field: name"),
         ("/custom", {"site_id": "SITE", "name": 7}, "Invalid field: name"),
         ("/custom", {"site_id": "SITE", "name": "a", "properties": []}, "Invalid field: properties"),
-        ("/custom", {"site_id": "SITE", "name": "n" * 257}, "Invalid field: event"),
+        ("/custom", {"site_id": "SITE", "name": "n" * 257}, "Invalid field: name"),
         ("/custom", [], "The body must be a JSON object"),
     ],
 )

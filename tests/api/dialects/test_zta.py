@@ -196,6 +196,21 @@ def test_what_is_not_taken(world: World, mount: str) -> None:
     assert error_of(_track(world, view | {"siteId": "site_nobody"}, mount)) == (404, "Invalid site ID")
     for kind in ("click", "", None, 7):
         assert error_of(_track(world, view | {"type": kind}, mount)) == (400, "Invalid event type")
+    for field, value in (
+        ("path", 5),
+        ("referrer", ["x"]),
+        ("sessionId", 7),
+        ("utm", 5),
+        ("utm", "mail"),
+        ("utm", {"source": 5}),
+        ("data", [1]),
+    ):
+        assert error_of(_track(world, view | {field: value}, mount)) == (400, f"Invalid {field}"), value
+    nothing = dict.fromkeys(("path", "referrer", "sessionId", "utm", "data"))
+    assert ok(_track(world, view | nothing | {"utm": {"source": None}}, mount)) == {"success": True}
+    assert [row.web.path for row in world.flow()] == ["/"]
+    named = view | {"type": "event", "action": "a" * 257}
+    assert error_of(_track(world, named, mount)) == (400, "Invalid field: action")
     foreign = _track(world, view, mount, Origin="https://evil.example")
     assert error_of(foreign) == (403, "Origin not allowed")
     for origin in ("https://shop.example", "https://www.shop.example"):
