@@ -51,6 +51,7 @@ from api.log.live import LiveReader
 from api.log.producer import KafkaProducer, LogProducer
 from api.log.reading import LogRecord
 from api.mail import Mailer
+from api.methods import allowed
 from api.middleware import NATIVE_MOUNTS, HeadAsGet, NativeSurface
 from api.routes import (
     activity,
@@ -381,10 +382,13 @@ async def _on_problem(_: Request, error: Exception) -> Response:
     return _answer(error.status, error.body, error.headers)
 
 
-async def _on_http(_: Request, error: Exception) -> Response:
+async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = CODES.get(error.status_code, "bad_request")
-    headers = tuple((name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items())
+    named = dict(error.headers or {})
+    if error.status_code == 405:
+        named["Allow"] = ", ".join(allowed(request.app.routes, request.scope))
+    headers = tuple((name.lower().encode(), value.encode()) for name, value in named.items())
     return _answer(error.status_code, problem_body(code, _MESSAGES.get(error.status_code, error.detail)), headers)
 
 

@@ -9,12 +9,13 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.dialects.telling import begin
 from api.errors import Problem
 from api.limits.limiter import Standing
+from api.methods import allowed
 
 logger = logging.getLogger(__name__)
 
@@ -110,18 +111,10 @@ class SurfaceApp:
     async def _on_http(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         named = dict(error.headers or {})
-        if error.status_code == 405:  # a path may have a route for each method, and the framework tells of the first
-            named["Allow"] = ", ".join(sorted(self._methods(request.scope)))
+        if error.status_code == 405:
+            named["Allow"] = ", ".join(allowed(self.surface.routes, request.scope))
         headers = tuple((name.lower().encode(), value.encode()) for name, value in named.items())
         return self._answer(request, error.status_code, None, headers)
-
-    def _methods(self, scope: Scope) -> set[str]:
-        """All that a path answers."""
-        found = {"OPTIONS"}
-        for route in self.surface.routes:
-            if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
-                found |= route.methods or set()
-        return found
 
     async def _on_error(self, request: Request, _: Exception) -> Response:
         return self._answer(request, 500, None, ())

@@ -1,11 +1,14 @@
 """Feature flags: kept on the native surface, evaluated on Cohorly's."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 
+from schemas.projects import Dialect, Scope
+from storage.meta.keys import KeySpec, create_key
 from tests.api.dialects.world import World, serving
 
 MOUNTS = ["", "/compat/cohorly"]
@@ -113,3 +116,25 @@ def test_a_key_is_of_one_flag(world: World) -> None:
     [all_] = [flag for flag in native(world, "GET").json()["data"] if flag["key"] == "all"]
     moved = native(world, "PATCH", {"key": "other"}, f"/{all_['id']}")
     assert (moved.status_code, moved.json()["message"]) == (400, "Invalid field: key")
+
+
+def test_who_may_keep_flags(world: World) -> None:
+    project = world.project
+    made = native(world, "POST", {"key": "mine"}).json()
+    other = {"X-API-Key": world.another("eve@example.org", "Third", "third.example").secrets["jcht"]}
+    assert world.client.get(API, headers=other).json()["data"] == []
+    assert world.client.get(f"{API}/{made['id']}", headers=other).status_code == 404
+    assert world.client.delete(f"{API}/{made['id']}", headers=other).status_code == 404
+    assert world.client.post(API, json={"key": "mine"}, headers=other).status_code == 201
+    for scope in Scope:
+        spec = KeySpec(project.account_id, Dialect.JCHT, scope, project.id)
+        key = {"X-API-Key": create_key(world.services.database, spec, datetime.now(UTC)).secret}
+        kept = world.client.post(API, json={"key": f"by-{scope}"}, headers=key)
+        assert kept.status_code == (201 if scope.allows(Scope.WRITE) else 403), scope
+        secret = world.client.post(f"{API}/secret", headers=key)
+        assert secret.status_code == (201 if scope.allows(Scope.ADMIN) else 403), scope
+    changed = native(world, "PATCH", {"active": False, "name": "Mine"}, f"/{made['id']}").json()
+    assert (changed["key"], changed["active"], changed["name"]) == ("mine", False, "Mine")
+    assert native(world, "DELETE", path=f"/{made['id']}").status_code == 204
+    assert native(world, "GET", path=f"/{made['id']}").status_code == 404
+    assert native(world, "POST", {"key": "mine"}).status_code == 201  # a key is free again

@@ -151,6 +151,8 @@ def test_what_a_path_answers_is_told_whole(tmp_path: Path) -> None:
             ("/api/projects", "PATCH", {"GET", "HEAD", "OPTIONS", "POST"}),
             ("/track", "GET", {"OPTIONS", "POST"}),
             ("/api/v1/stats/overview", "POST", {"GET", "HEAD", "OPTIONS"}),
+            ("/api/v1/goals", "PUT", {"GET", "HEAD", "OPTIONS", "POST"}),
+            ("/compat/jcht/api/v1/goals/goal_1", "PUT", {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH"}),
         ):
             answer = world.client.request(method, path)
             assert answer.status_code == 405, path
