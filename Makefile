@@ -54,10 +54,15 @@ test: install-dev ## The whole test suite against a real broker
 chaos: install-dev ## Long fault runs: kills, freezes, rebalances, with a control that must fail
 	@$(BIN)/python -m pytest -m fault tests/faults $(ARGS)
 
-bench: install-dev ## Short benchmarks, each beside its baseline in the same run
+$(VENV)/.bench: requirements-clickhouse.lock $(VENV)/.dev
+	@echo "Installing the database that questions are compared with ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --upgrade --target $(VENV)/clickhouse -r requirements-clickhouse.lock
+	@touch $@
+
+bench: install-dev $(VENV)/.bench ## Short benchmarks, each beside its baseline in the same run
 	@$(BIN)/python -m benchmarks.runner
 
-bench-long: install-dev ## The benchmarks at length
+bench-long: install-dev $(VENV)/.bench ## The benchmarks at length
 	@$(BIN)/python -m benchmarks.runner --long
 
 format: $(VENV)/.dev ## Format the code

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import b01_single, b02_batch, b04_drain, b05_end_to_end, b06_freshness, b08_polls
+from benchmarks import b01_single, b02_batch, b04_drain, b05_end_to_end, b06_freshness, b07_questions, b08_polls
 from benchmarks.figures import Figure
 from benchmarks.meter import machine
 from benchmarks.report import page, table
@@ -21,7 +21,7 @@ from benchmarks.warmup import warm
 
 _DOORS = {"b01": b01_single.measure, "b02": b02_batch.measure, "b08": b08_polls.measure}
 _WHOLE = {"b05": b05_end_to_end.measure, "b06": b06_freshness.measure}
-BENCHES = (*_DOORS, "b04", *_WHOLE)
+BENCHES = (*_DOORS, "b04", "b07", *_WHOLE)
 _PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
@@ -71,6 +71,8 @@ def run_benches(form: Form, chosen: list[str]) -> tuple[list[Figure], float]:
                 figures += [figure for name in _WHOLE if name in chosen for figure in _WHOLE[name](both)]
         if "b04" in chosen:
             figures += b04_drain.measure(run)
+        if "b07" in chosen:
+            figures += b07_questions.measure(run.directory, form)
         return sorted(figures, key=lambda figure: figure.bench), run.r
 
 

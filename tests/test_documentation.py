@@ -376,7 +376,10 @@ def test_no_tracked_file_names_a_registry_or_a_developers_machine() -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock", "requirements-older-duckdb.lock"])
+@pytest.mark.parametrize(
+    "name",
+    ["requirements.lock", "requirements-dev.lock", "requirements-older-duckdb.lock", "requirements-clickhouse.lock"],
+)
 def test_locks_hold_versions_and_hashes_and_no_address(name: str) -> None:
     text = (ROOT / name).read_text()
     assert "://" not in text
