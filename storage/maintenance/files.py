@@ -18,7 +18,7 @@ from deltalake.transaction import AddAction
 
 from storage.lake.durability import sync_file
 from storage.lake.place import Place
-from storage.lake.tables import ROW_GROUP_ROWS, TABLES, TableName, writer_properties
+from storage.lake.tables import SORTED_GROUP_ROWS, TABLES, TableName, writer_properties
 
 # The state of a file is in its name, so that the policy needs no memory: `sorted` files belong to a closed
 # date that was sorted and deduplicated as a whole; any other file of that date came later.
@@ -200,7 +200,7 @@ class _OpenFile:
         return position
 
     def write(self, batch: pa.RecordBatch) -> None:
-        self.writer.write_batch(batch, row_group_size=ROW_GROUP_ROWS)
+        self.writer.write_batch(batch, row_group_size=SORTED_GROUP_ROWS)
         self.statistics.add(batch)
 
     def close(self) -> AddAction:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from storage.errors import Unavailable
 from storage.lake.place import Place, let_read, store_failure
-from storage.lake.tables import ROW_GROUP_ROWS, TABLES, TableName
+from storage.lake.tables import SORTED_GROUP_ROWS, TABLES, TableName
 from storage.maintenance.files import LiveFile, wide
 from storage.sketches import PeopleUnion
 
@@ -151,7 +151,7 @@ def _batch_rows(name: TableName, files: Sequence[LiveFile]) -> int:
     if name == "rollups":
         return _ROLLUP_BATCH_ROWS
     row_bytes = 4 * sum(file.size for file in files) // max(1, sum(file.rows for file in files)) + 1  # unpacked
-    return min(ROW_GROUP_ROWS, max(2048, _LARGEST_BATCH_BYTES // row_bytes))
+    return min(SORTED_GROUP_ROWS, max(2048, _LARGEST_BATCH_BYTES // row_bytes))
 
 
 def merged_rollups(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
