@@ -15,21 +15,39 @@ from storage.query.filters import filter_sql
 from storage.query.lake import Lake
 from storage.query.rows import Rows
 
+_PARTS = ("whole", "path", "value", "bucket")
 _MOST_PATHS = 20
 _MOST_VALUES = 100
 
 
 def answer_funnel(cursor: Cursor, lake: Lake, question: FunnelQuestion, aliases: Mapping[str, str]) -> FunnelAnswer:
     """Counts fall from step to step, since each needs all earlier ones."""
-    overall = _counted(cursor, lake, question, aliases, "NULL")
-    steps = _steps(question, overall[0]) if overall else _steps(question, None)
-    by_value: tuple[tuple[str, tuple[FunnelStep, ...]], ...] = ()
+    rows = Rows(lake, question.selection, aliases, sees_sessions=question.is_by_session)
+    measures = _measures(question)
+    # One statement, since the runs are what costs.
+    parts = [f"SELECT 'whole' AS part, {measures} FROM best", _paths_sql(rows, question)]
     if question.dimension is not None:
-        found = _counted(cursor, lake, question, aliases, "value")
-        by_value = tuple((row[0], _steps(question, row)) for row in found if row[0] is not None)[:_MOST_VALUES]
-    paths, version = _paths(cursor, lake, question, aliases)
-    mean = overall[0][-1] if overall else None
-    return FunnelAnswer(steps, _series(cursor, lake, question, aliases), paths, by_value, mean, version)
+        parts.append(
+            f"(SELECT 'value' AS part, value, {measures} FROM best WHERE value IS NOT NULL GROUP BY value"
+            f" ORDER BY count(*) DESC, value LIMIT {_MOST_VALUES})"
+        )
+    if question.buckets:
+        placed = bucketed("best", question.buckets, rows.parameters, "t1")
+        parts.append(f"SELECT 'bucket' AS part, bucket, {measures} FROM {placed} GROUP BY bucket")
+    head = "SELECT NULL::VARCHAR AS part, NULL::VARCHAR AS value, NULL::INTEGER AS bucket, NULL::INTEGER[] AS path"
+    found = cursor.rows(
+        f"WITH {_best(rows, question)} {' UNION ALL BY NAME '.join([f'{head} WHERE false', *parts])}",
+        rows.parameters.values,
+    )
+    whole, paths, values, points = ([row[1:] for row in found if row[0] == part] for part in _PARTS)
+    return FunnelAnswer(
+        _steps(question, whole[0][3:]),
+        _series(question, {row[1]: row[3:] for row in points}),
+        _paths(question, paths),
+        tuple((row[0], _steps(question, row[3:])) for row in sorted(values, key=lambda row: (-row[3], row[0]))),
+        whole[0][-1],
+        rows.version,
+    )
 
 
 def _best(rows: Rows, question: FunnelQuestion) -> str:
@@ -75,28 +93,18 @@ def _best(rows: Rows, question: FunnelQuestion) -> str:
     return ", ".join(ctes)
 
 
-def _rows(lake: Lake, question: FunnelQuestion, aliases: Mapping[str, str]) -> Rows:
-    return Rows(lake, question.selection, aliases, sees_sessions=question.is_by_session)
-
-
-def _counted(cursor: Cursor, lake: Lake, question: FunnelQuestion, aliases: Mapping[str, str], value: str) -> list[Row]:
-    """(value, count, median and mean of each step…, mean of the whole), most entered first."""
-    rows = _rows(lake, question, aliases)
+def _measures(question: FunnelQuestion) -> str:
+    """How many came; of each later step how many and its median and mean seconds; the mean of the whole."""
     measures = ["count(*)"]
     for number in range(2, len(question.steps) + 1):
         taken = f"epoch_ms(t{number}) - epoch_ms(t{number - 1})"
         measures += [f"count(t{number})", f"median({taken}) / 1000", f"avg({taken}) / 1000"]
     measures.append(f"avg(epoch_ms(t{len(question.steps)}) - epoch_ms(t1)) / 1000")
-    return cursor.rows(
-        f"WITH {_best(rows, question)} SELECT {value} AS value, {', '.join(measures)} FROM best"
-        " GROUP BY value ORDER BY count(*) DESC, value",
-        rows.parameters.values,
-    )
+    return ", ".join(f"{measure} AS m{place}" for place, measure in enumerate(measures))
 
 
-def _steps(question: FunnelQuestion, row: Sequence[float | None] | None) -> tuple[FunnelStep, ...]:
+def _steps(question: FunnelQuestion, measured: Sequence[float | None]) -> tuple[FunnelStep, ...]:
     names = [step.name for step in question.steps]
-    measured = list(row[1:]) if row is not None else [0] + [0, None, None] * (len(names) - 1)
     first = previous = int(measured[0] or 0)
     found = [FunnelStep(names[0], first, 100.0 if first else 0.0, 100.0 if first else 0.0, 0, None, None)]
     for place, name in enumerate(names[1:]):
@@ -113,45 +121,31 @@ def _rate(part: int, whole: int) -> float:
     return round(100 * part / whole, 2) if whole else 0.0
 
 
-def _series(
-    cursor: Cursor, lake: Lake, question: FunnelQuestion, aliases: Mapping[str, str]
-) -> tuple[FunnelPoint, ...]:
-    if not question.buckets:
-        return ()
-    rows = _rows(lake, question, aliases)
-    found = cursor.rows(
-        f"WITH {_best(rows, question)} SELECT bucket, count(*), count(t{len(question.steps)})"
-        f" FROM {bucketed('best', question.buckets, rows.parameters, 't1')} GROUP BY bucket",
-        rows.parameters.values,
+def _series(question: FunnelQuestion, points: Mapping[int, Sequence[int]]) -> tuple[FunnelPoint, ...]:
+    """Of each bucket, who took the first step in it and who of them the last."""
+    found = ((bucket.label, points.get(place)) for place, bucket in enumerate(question.buckets))
+    return tuple(
+        FunnelPoint(label, 0, 0) if measured is None else FunnelPoint(label, measured[0], measured[-4])
+        for label, measured in found
     )
-    counts = {bucket: (entered, completed) for bucket, entered, completed in found}
-    return tuple(FunnelPoint(bucket.label, *counts.get(at, (0, 0))) for at, bucket in enumerate(question.buckets))
 
 
-def _paths(
-    cursor: Cursor, lake: Lake, question: FunnelQuestion, aliases: Mapping[str, str]
-) -> tuple[tuple[FunnelPath, ...], int]:
-    rows = _rows(lake, question, aliases)
+def _paths_sql(rows: Rows, question: FunnelQuestion) -> str:
     numbers = ", ".join(f"CASE WHEN s{number} THEN {number} END" for number in range(1, len(question.steps) + 1))
-    found = cursor.rows(
-        f"""WITH {_best(rows, question)},
-        taken AS (
-            SELECT unit, n, timestamp, unnest([{numbers}]) AS step
-            FROM ordered JOIN (SELECT unit, n1, t1 FROM best) USING (unit)
-            WHERE n >= n1 AND timestamp - t1 <= {rows.parameters.bind(question.window)}
-        ),
-        firsts AS (
-            SELECT unit, step, min(n) AS n, epoch_ms(min(timestamp)) AS millis
-            FROM taken WHERE step IS NOT NULL GROUP BY ALL
-        )
-        SELECT path, count(*), avg(seconds) FROM (
-            SELECT list(step ORDER BY n, step) AS path, (max(millis) - min(millis)) / 1000 AS seconds
-            FROM firsts GROUP BY unit
-        ) GROUP BY path ORDER BY count(*) DESC, path LIMIT {_MOST_PATHS}""",
-        rows.parameters.values,
-    )
+    return f"""(SELECT 'path' AS part, path, count(*) AS m0, avg(seconds) AS m2 FROM (
+            SELECT list(step ORDER BY n, step) AS path, (max(millis) - min(millis)) / 1000 AS seconds FROM (
+                SELECT unit, step, min(n) AS n, epoch_ms(min(timestamp)) AS millis FROM (
+                    SELECT unit, n, timestamp, unnest([{numbers}]) AS step
+                    FROM ordered JOIN (SELECT unit, n1, t1 FROM best) USING (unit)
+                    WHERE n >= n1 AND timestamp - t1 <= {rows.parameters.bind(question.window)}
+                ) WHERE step IS NOT NULL GROUP BY ALL
+            ) GROUP BY unit
+        ) GROUP BY path ORDER BY count(*) DESC, path LIMIT {_MOST_PATHS})"""
+
+
+def _paths(question: FunnelQuestion, found: Sequence[Row]) -> tuple[FunnelPath, ...]:
     names = [step.name for step in question.steps]
-    paths = tuple(
-        FunnelPath(tuple(names[step - 1] for step in path), count, round(seconds, 3)) for path, count, seconds in found
+    return tuple(
+        FunnelPath(tuple(names[step - 1] for step in row[2]), row[3], round(row[5], 3))
+        for row in sorted(found, key=lambda row: (-row[3], row[2]))
     )
-    return paths, rows.version
