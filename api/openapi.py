@@ -88,7 +88,7 @@ _FIGURES: Final = {
 }
 _TEXT: Final = {"schema": {"type": "string"}}
 _LIVE: Final = {
-    "/realtime": ("The live figures of now.", content(_FIGURES, nullable={"asOf", "ageSeconds"})),
+    "/realtime": ("The live figures of now.", content(_FIGURES, nullable={"asOf", "ageSeconds", "recent"})),
     "/realtime/stream": (
         "The same as server-sent events, whenever they change.",
         {"content": {"text/event-stream": _TEXT | {"example": 'data: {"events":301,"pageviews":184}\n\n'}}},

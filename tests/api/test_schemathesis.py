@@ -188,6 +188,7 @@ def test_everything_is_answered_as_the_document_says(
 
 
 def _judge(caller: Caller, operation: Operation, mode: GenerationMode) -> None:
+    # Not by the library's own marks: they set what a test of this pytest no longer has.
     @settings(
         max_examples=EXAMPLES,
         deadline=None,
