@@ -96,6 +96,9 @@ class Flusher:
                 self.stored.clear()
                 return None
             rebased = self._rebase(batch, reload)
+            # In place of what it is made of, which would double the memory of a flush. What is left out of it now is
+            # left out by every later attempt.
+            batch.chunks = [rebased.rows]
             try:
                 refused = self._write(rebased) if rebased.spans else None
             except LakeBroken as error:

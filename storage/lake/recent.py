@@ -1,6 +1,8 @@
 """What a partition's new owner reads back from the lake: dead-letter keys, recent ids, recent rows."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from deltalake import DeltaTable
 
@@ -8,6 +10,8 @@ from schemas.instants import from_millis
 from storage.lake import columns, snapshot
 from storage.lake.columns import Chunk, LiveGroup
 from storage.lake.commit import FencedTable
+
+_PIECE_ROWS: Final = 8192
 
 
 def dead_letter_keys(dead_letters: FencedTable, partition: int, start: int) -> frozenset[tuple[int, int]]:
@@ -24,26 +28,27 @@ def dead_letter_keys(dead_letters: FencedTable, partition: int, start: int) -> f
     return frozenset(zip(table["kafka_offset"].to_pylist(), table["record_index"].to_pylist(), strict=True))
 
 
-def recent_ids(events: FencedTable, partition: int, seconds: int, rows: int) -> list[tuple[int, str, int]]:
+def recent_ids(events: FencedTable, partition: int, seconds: int, rows: int) -> Iterator[tuple[int, str, int]]:
     """(project, event id, received unix ms) of a partition's last rows, in the order of the log.
 
-    Those received within `seconds` of its latest, and at most `rows` of them.
+    Those received within `seconds` of its latest, and at most `rows` of them: millions, so they stay columns until
+    they are asked for.
     """
     pinned = snapshot.snapshot_of(events.table, "events", f"kafka_partition = {partition}")
     latest = snapshot.read(pinned, "max(epoch_ms(received_at)) AS latest", "kafka_partition = ?", [partition])
     newest = latest["latest"][0].as_py()
     if newest is None:
-        return []
+        return
     table = snapshot.read(
         pinned,
         "project_id, event_id, epoch_ms(received_at) AS received",
         "kafka_partition = ? AND epoch_ms(received_at) > ? ORDER BY kafka_offset DESC, record_index DESC LIMIT ?",
         [partition, newest - seconds * 1000, rows],
     )
-    found = zip(
-        table["project_id"].to_pylist(), table["event_id"].to_pylist(), table["received"].to_pylist(), strict=True
-    )
-    return list(found)[::-1]
+    for end in range(len(table), 0, -_PIECE_ROWS):
+        start = max(0, end - _PIECE_ROWS)
+        piece = table.slice(start, end - start)
+        yield from zip(*(column.to_pylist()[::-1] for column in piece.columns), strict=True)
 
 
 @dataclass(frozen=True, slots=True)

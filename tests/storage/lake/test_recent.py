@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from schemas.deadletters import DeadLetter
 from schemas.rows import Row
 from storage.lake import recent
@@ -39,9 +41,19 @@ def test_recent_ids_are_the_last_received_in_the_order_of_the_log(tmp_path: Path
     writer.append([_received(0, 100), _received(1, 161), _received(2, 160)])
     writer.append([_received(3, 220), _received(4, 200)])
     Writer(lake, partition=1).append([event_row(1, 0)])
-    assert recent.recent_ids(writer.events, 0, 60, 100) == [(1, "e1", 161_000), (1, "e3", 220_000), (1, "e4", 200_000)]
-    assert recent.recent_ids(writer.events, 0, 10_000, 2) == [(1, "e3", 220_000), (1, "e4", 200_000)]
-    assert recent.recent_ids(writer.events, 2, 60, 100) == []
+    found = list(recent.recent_ids(writer.events, 0, 60, 100))
+    assert found == [(1, "e1", 161_000), (1, "e3", 220_000), (1, "e4", 200_000)]
+    assert list(recent.recent_ids(writer.events, 0, 10_000, 2)) == [(1, "e3", 220_000), (1, "e4", 200_000)]
+    assert list(recent.recent_ids(writer.events, 2, 60, 100)) == []
+
+
+def test_recent_ids_of_many_rows_are_in_the_order_of_the_log_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recent, "_PIECE_ROWS", 3)
+    writer = Writer(make_lake(tmp_path))
+    writer.append([_received(n, 100 + n) for n in range(8)])
+    assert [one for _, one, _ in recent.recent_ids(writer.events, 0, 60, 7)] == [f"e{n}" for n in range(1, 8)]
 
 
 def test_live_past_is_the_fold_of_the_rows_below(tmp_path: Path) -> None:
