@@ -135,7 +135,7 @@ class Ours:
     def start_worker(self) -> None:
         ready = self.data.run / "worker-0.ready"
         ready.unlink(missing_ok=True)
-        self.processes.start("worker", [sys.executable, "-m", "processors", "--name", "worker-0"], ready.exists)
+        self.processes.start("worker", [sys.executable, "-m", "api.cli", "worker"], ready.exists)
 
     def start_maintenance(self) -> None:
         self.processes.start(
