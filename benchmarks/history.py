@@ -14,7 +14,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from schemas.windows import TimeRange
 from storage.lake.place import Place
 from storage.lake.rollups import partials
-from storage.lake.tables import EVENTS, TableName, create_tables, table_uri
+from storage.lake.tables import EVENTS, ROLLUP_GROUP_ROWS, SORTED_GROUP_ROWS, TableName, create_tables, table_uri
 from storage.maintenance.files import DateFiles
 from storage.maintenance.merging import Resources
 from storage.maintenance.policy import MergePolicy
@@ -64,7 +64,7 @@ def build(lake: Path, events: int, seed: int = 1) -> int:
 
 def _write(lake: Place, name: TableName, table: pa.Table) -> Sequence[AddAction]:
     writer = DateFiles(lake / name, name, table.schema, "sorted")
-    writer.write(table.to_batches())
+    writer.write(table.to_batches(ROLLUP_GROUP_ROWS if name == "rollups" else SORTED_GROUP_ROWS))
     return writer.written
 
 

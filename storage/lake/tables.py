@@ -145,6 +145,8 @@ TABLES: dict[TableName, TableSpec] = {
 # more often than written, small groups let a question about one project decode little else.
 ROW_GROUP_ROWS = 122_880
 SORTED_GROUP_ROWS = 16_384
+# Of rollups, whose sketches have up to 8 KB each.
+ROLLUP_GROUP_ROWS = 1024
 # Dictionaries and min/max of these cost time and bytes, and would lie readable in every file's footer.
 _PLAIN_COLUMNS = (
     "event_id",

@@ -13,14 +13,12 @@ import pyarrow as pa
 
 from storage.errors import Unavailable
 from storage.lake.place import Place, let_read, store_failure
-from storage.lake.tables import SORTED_GROUP_ROWS, TABLES, TableName
+from storage.lake.tables import ROLLUP_GROUP_ROWS, SORTED_GROUP_ROWS, TABLES, TableName
 from storage.maintenance.files import LiveFile, wide
 from storage.sketches import PeopleUnion
 
 _PLACE = ("kafka_partition", "kafka_offset", "record_index")
 _ROLLUP_KEY = ("date", "project_id", "hour", "event", "dimension", "value", "lg_k")
-# A dense sketch has 8 KB, so this many rows of rollups are 32 MB.
-_ROLLUP_BATCH_ROWS = 4096
 _LARGEST_BATCH_BYTES = 256 * 1024 * 1024
 
 
@@ -149,7 +147,7 @@ def count_rows(table: Place, paths: Sequence[str], condition: Condition) -> dict
 def _batch_rows(name: TableName, files: Sequence[LiveFile]) -> int:
     """Rows of one batch, which becomes one row group: fewer where rows are unusually large."""
     if name == "rollups":
-        return _ROLLUP_BATCH_ROWS
+        return ROLLUP_GROUP_ROWS
     row_bytes = 4 * sum(file.size for file in files) // max(1, sum(file.rows for file in files)) + 1  # unpacked
     return min(SORTED_GROUP_ROWS, max(2048, _LARGEST_BATCH_BYTES // row_bytes))
 
@@ -159,7 +157,7 @@ def merged_rollups(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iter
     rows = itertools.chain.from_iterable(batch.to_pylist() for batch in batches)
     groups = itertools.groupby(rows, key=lambda row: tuple(row[column] for column in _ROLLUP_KEY))
     merged = (_merged_row(list(partials)) for _, partials in groups)
-    while batch := list(itertools.islice(merged, _ROLLUP_BATCH_ROWS)):
+    while batch := list(itertools.islice(merged, ROLLUP_GROUP_ROWS)):
         yield pa.RecordBatch.from_pylist(batch, schema=schema)
 
 
