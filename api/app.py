@@ -20,6 +20,7 @@ from api.alerts.closing import Closing
 from api.alerts.evaluator import Evaluator, Post
 from api.alerts.measuring import Meter
 from api.alerts.spikes import Spikes
+from api.alerts.usage import Usage
 from api.analytics.opening import open_analytics
 from api.auth.keys import KeyResolver, ProjectFinder
 from api.checking import check_every_minute
@@ -138,6 +139,7 @@ def assemble(
     metadata = None
     if keys is None or find_project is None:
         metadata = open_metadata(settings.metadata_url, settings.directory.key_revision)
+        metadata.quotas = settings.quotas
         keys = keys or KeyCache(metadata, tokens=tokens)
         find_project = find_project or partial(find_reachable, metadata)
     if producer is None:
@@ -317,7 +319,11 @@ def _background(held: Services) -> list[Coroutine[None, None, None]]:
         lake = Lake(place_at(settings.lake_place))
         erased = partial(_erased, lake)
         work.append(Syncer(held.kept, held.intake, held.catalogue, erased).run())
-        tellers = (Closing(held.kept, held.analytics), Spikes(held.kept, held.analytics))
+        tellers = (
+            Closing(held.kept, held.analytics),
+            Spikes(held.kept, held.analytics),
+            Usage(held.kept, held.analytics),
+        )
         slack = None if settings.slack_url is None else settings.slack_url.get_secret_value()
         post = Post(held.mailer, held.courier, slack)
         work.append(Evaluator(held.kept, Meter(held.kept, held.analytics), post, tellers).run())

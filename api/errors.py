@@ -52,6 +52,13 @@ class Problem(ApiError):
         return problem_body(self.code, self.message)
 
 
+class OverQuota(Problem):
+    """The account has as many as its plan allows; every surface says so in the same words."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(403, message)
+
+
 class LogUnavailable(Problem):
     """Nothing of the request is known to be kept; sent again with the same ids it is stored once."""
 

@@ -9,6 +9,7 @@ from pydantic_settings import NoDecode
 
 from schemas.addresses import name_server
 from schemas.limits import parse_limits
+from schemas.quotas import NO_QUOTAS, Quotas, parse_quotas
 from storage.settings import EventLimitSettings
 
 MEBIBYTE = 1024 * 1024
@@ -16,6 +17,11 @@ MEBIBYTE = 1024 * 1024
 
 def _check_limits(text: str) -> str:
     parse_limits(text)
+    return text
+
+
+def _check_quotas(text: str) -> str:
+    parse_quotas(text)
     return text
 
 
@@ -60,6 +66,11 @@ class ApiSettings(EventLimitSettings):
     )
 
     rate_limits: bool = Field(True, description="Limit how often callers may ask; `off` ends all rate limits.")
+    plan_quotas: Annotated[str, AfterValidator(_check_quotas)] = Field(
+        "off",
+        description="What accounts may have by their plan: `on` for the usual numbers, or JSON such as"
+        ' {"free": {"sites": 3, "events": 100000}}; `off` limits nothing.',
+    )
     limit_native: RateLimits = Field(
         "600/60", description="Native requests of one key, as requests/seconds; 0 = no limit."
     )
@@ -110,6 +121,11 @@ class ApiSettings(EventLimitSettings):
     dns_server: str | None = Field(
         None, description="Name server, address:port, that is asked for records of sites; by default the machine's."
     )
+
+    @property
+    def quotas(self) -> Quotas:
+        """What `plan_quotas` says, unless all limits are off."""
+        return parse_quotas(self.plan_quotas) if self.rate_limits else NO_QUOTAS
 
     def link(self, path: str) -> str:
         """An address for mails. Never made from a request: who sends it would choose where the secret goes."""

@@ -4,6 +4,7 @@ StorageError
 ├── NotFound            the thing asked for does not exist
 ├── Conflict            it exists already, or somebody else changed it first
 ├── Refused             the caller may not (wrong password, scope, project)
+│   └── QuotaReached    the account has as many as its plan allows
 ├── Gone                it existed, and is not kept any more
 ├── Unavailable         try again later: a dependency is down or the queue is full
 ├── SecretUnreadable    a sealed secret does not open: its key is gone, or it lies in another row
@@ -27,6 +28,10 @@ class Conflict(StorageError):
 
 class Refused(StorageError):
     """The caller may not do this."""
+
+
+class QuotaReached(Refused):
+    """The account has as many as its plan allows."""
 
 
 class Gone(StorageError):

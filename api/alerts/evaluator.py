@@ -13,6 +13,7 @@ from api.alerts.closing import Closing
 from api.alerts.deciding import Windows, decide, is_silent, windows_of
 from api.alerts.measuring import Meter, Stale
 from api.alerts.spikes import Spikes
+from api.alerts.usage import Usage
 from api.errors import Problem
 from api.mail import Mailer
 from api.webhooks.courier import Courier
@@ -56,7 +57,7 @@ class Evaluator:
         things: KeptRepository,
         meter: Meter,
         post: Post,
-        tellers: Sequence[Closing | Spikes],
+        tellers: Sequence[Closing | Spikes | Usage],
         clock: Callable[[], datetime] = _now,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Final, Literal
 
 from api.analytics.answering import Analytics
@@ -31,3 +32,10 @@ async def together(
 ) -> int:
     """The sum over several projects; raises Problem 503."""
     return sum(await asyncio.gather(*(total(analytics, project, metric, span) for project in projects)))
+
+
+def month_of(at: datetime) -> TimeRange:
+    """The calendar month an instant is in, in UTC."""
+    start = at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    following = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
+    return TimeRange(start, following)

@@ -8,10 +8,10 @@ from typing import ParamSpec, TypeVar
 
 from starlette.requests import Request
 
-from api.errors import bad_request, conflict, forbidden, limited, not_found, unavailable
+from api.errors import OverQuota, bad_request, conflict, forbidden, limited, not_found, unavailable
 from api.services import Services
 from schemas.projects import Dialect, Key
-from storage.errors import Conflict, NotFound, Refused, Unavailable
+from storage.errors import Conflict, NotFound, QuotaReached, Refused, Unavailable
 from storage.meta.accounts import Account, check_password
 from storage.meta.activities import Actor, mask_address
 from storage.meta.logins import Login, open_login
@@ -31,9 +31,14 @@ class LoggedIn:
 
 
 async def blocking(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The result of metadata work, done in a thread. Raises Problem 503 where the database does not answer."""
+    """The result of metadata work, done in a thread.
+
+    Raises Problem 503 where the database does not answer, OverQuota where the account's plan allows no more.
+    """
     try:
         return await asyncio.to_thread(work, *args, **kwargs)
+    except QuotaReached as error:
+        raise OverQuota(str(error)) from error
     except Unavailable as error:
         raise unavailable("The database does not answer now; send the request again") from error
 

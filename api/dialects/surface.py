@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.dialects.telling import begin
-from api.errors import Problem
+from api.errors import OverQuota, Problem
 from api.limits.limiter import Standing
 from api.methods import allowed
 
@@ -105,8 +105,9 @@ class SurfaceApp:
 
     async def _on_problem(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
-        # What the core says of a request's parameters is worth telling; all else has the dialect's own words.
-        return self._answer(request, error.status, error.message if error.status == 400 else None, error.headers)
+        # What the core says of parameters and quotas is worth telling; all else has the dialect's own words.
+        is_told = error.status == 400 or isinstance(error, OverQuota)
+        return self._answer(request, error.status, error.message if is_told else None, error.headers)
 
     async def _on_http(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

@@ -1,17 +1,16 @@
 """`GET /api/v1/usage`: what an account sent this calendar month."""
 
 import asyncio
-from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from api.analytics.totals import together
+from api.analytics.totals import month_of, together
 from api.auth.acting import blocking
 from api.routes.desk import Desk, answer, instant, now, shows
 from schemas.projects import Scope
+from schemas.quotas import EVENTS
 from schemas.series import Metric
-from schemas.windows import TimeRange
 from storage.meta.projects import list_projects
 
 _USAGE = {
@@ -41,17 +40,10 @@ def create_router(desk: Desk) -> APIRouter:
         )
         body: dict[str, Any] = {
             "period": {"start": instant(month.start), "end": instant(month.end)},
-            "events": {"used": events, "limit": None},
+            "events": {"used": events, "limit": desk.metadata.quotas.get(key.plan, {}).get(EVENTS)},
             "pageviews": pageviews,
             "projects": len(found),
         }
         return answer(body)
 
     return router
-
-
-def month_of(at: datetime) -> TimeRange:
-    """The calendar month an instant is in, in UTC."""
-    start = at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    following = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
-    return TimeRange(start, following)

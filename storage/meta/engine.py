@@ -12,6 +12,7 @@ from alembic.config import Config
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
 
+from schemas.quotas import NO_QUOTAS, Quotas
 from storage.errors import Unavailable
 from storage.meta.revision import KeyRevision
 
@@ -33,6 +34,8 @@ class Metadata:
         self._reader = engine
         self._writer = engine.execution_options(is_write=True)
         self.key_revision = key_revision
+        # Of those who come over HTTP; whoever runs the command line may do anything.
+        self.quotas: Quotas = NO_QUOTAS
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

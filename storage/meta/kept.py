@@ -15,10 +15,12 @@ from schemas.filters import Filter
 from schemas.keeping import InvalidKept, UnknownReference, checked, patterns, references
 from schemas.kept import OVERVIEW, Body, Dashboard, Funnel, Goal, Segment, T
 from schemas.questions import InvalidQuestion
+from schemas.quotas import THINGS
 from storage.errors import Conflict, NotFound
 from storage.meta.activities import Activity, Actor, record
 from storage.meta.engine import Metadata
 from storage.meta.models import accounts, kept, outbox, projects
+from storage.meta.quotas import demand_room
 from storage.meta.sealing import Sealer
 from storage.meta.secrets import key_digest, new_id
 
@@ -72,7 +74,7 @@ class KeptRepository:
         """Keep a thing. Its secret is sealed; by its link `find_linked` finds it again.
 
         Without an actor it is the service's own, and not in the log of changes. Raises InvalidKept, NotFound for an
-        unknown project or parent, Conflict for one too many.
+        unknown project or parent, Conflict for one too many, QuotaReached where the account's plan allows no more.
         """
         with self.metadata.write() as connection:
             return self.insert(connection, project_id, body, by, now, parent_id=parent_id, secret=secret, link=link)
@@ -104,6 +106,11 @@ class KeptRepository:
         if not body.newest and _count(connection, type(body), project_id, parent_id) >= body.most:
             where = f"A {body.below}" if body.below else "A project"
             raise Conflict(f"{where} keeps at most {body.most} {body.kind}s")
+        if by is not None and (thing := f"{body.kind}s") in THINGS:
+            mine = (projects.c.account_id == account_id) & projects.c.deleted_at.is_(None)
+            live = (kept.c.kind == body.kind) & kept.c.deleted_at.is_(None)
+            held = select(func.count()).select_from(kept.join(projects)).where(mine, live)
+            demand_room(connection, self.metadata.quotas, account_id, thing, held)
         named = new_id(body.prefix)
         row = {
             "id": named,

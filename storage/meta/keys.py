@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, or_, select
 
 from schemas.limits import parse_limits
 from schemas.projects import Dialect, Key, Scope
@@ -14,6 +14,7 @@ from storage.errors import Conflict, NotFound
 from storage.meta.activities import COMMAND_LINE, Activity, Actor, record
 from storage.meta.engine import Metadata
 from storage.meta.models import accounts, keys, projects
+from storage.meta.quotas import demand_room
 from storage.meta.secrets import PREFIX_LENGTH, key_digest, new_id, new_secret
 
 # Of a busy key only so many writes of "last used" are worth their cost.
@@ -80,9 +81,16 @@ def create_key(metadata: Metadata, spec: KeySpec, now: datetime, by: Actor = COM
 def create_keys(metadata: Metadata, specs: Sequence[KeySpec], now: datetime, by: Actor = COMMAND_LINE) -> list[NewKey]:
     """Mint all or none.
 
-    Raises NotFound when a project is not the account's, ValueError for an impossible expiry, name or limit.
+    Raises NotFound when a project is not the account's, QuotaReached, ValueError for an impossible expiry, name or
+    limit.
     """
     with metadata.write() as connection:
+        for spec in specs:
+            usable = keys.c.revoked_at.is_(None) & (keys.c.expires_at.is_(None) | (keys.c.expires_at > now))
+            # Those of sources come and go with them.
+            mine = (keys.c.account_id == spec.account_id) & keys.c.source.is_(None) & usable
+            held = select(func.count()).select_from(keys).where(mine)
+            demand_room(connection, metadata.quotas, spec.account_id, "keys", held)
         made = [insert_key(connection, spec, now) for spec in specs]
         for new in made:
             _note(connection, new.record, "api_key.created", by, now)

@@ -15,6 +15,7 @@ from storage.meta.activities import COMMAND_LINE, Activity, Actor, record
 from storage.meta.engine import Metadata
 from storage.meta.kept import forget, furnish
 from storage.meta.models import accounts, invitations, keys, projects
+from storage.meta.quotas import demand_room
 from storage.meta.secrets import new_id
 
 # How long a deleted project can be restored where a surface names no time of its own.
@@ -72,13 +73,15 @@ def create_project(
 ) -> Project:
     """Make a project; no other of the account may have the same in one of the `unique` columns.
 
-    Raises Conflict, NotFound for an unknown account, ValueError for an impossible value.
+    Raises Conflict, QuotaReached, NotFound for an unknown account, ValueError for an impossible value.
     """
     values = _values(new)
     with metadata.write() as connection:
         _lock(connection, account_id)
         for column in unique:
             _demand_free(connection, account_id, column, values[column])
+        held = select(func.count()).where(_live(account_id)).select_from(projects)
+        demand_room(connection, metadata.quotas, account_id, "sites", held)
         return _insert(connection, account_id, values, by, now)
 
 
@@ -224,6 +227,14 @@ def list_projects(metadata: Metadata, account_id: int | None) -> list[Project]:
         query = query.where(projects.c.account_id == account_id)
     with metadata.read() as connection:
         return [project_of(row) for row in connection.execute(query)]
+
+
+def plan_of(metadata: Metadata, project_id: int) -> tuple[int, str] | None:
+    """The account of a project and its plan."""
+    query = select(accounts.c.id, accounts.c.plan).join(projects, projects.c.account_id == accounts.c.id)
+    with metadata.read() as connection:
+        row = connection.execute(query.where(projects.c.id == project_id)).one_or_none()
+    return None if row is None else (row.id, row.plan)
 
 
 def known_project_ids(metadata: Metadata) -> frozenset[int]:

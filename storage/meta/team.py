@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, distinct, func, or_, select
 
 from schemas.projects import Project, Role
 from storage.errors import Conflict, NotFound, Refused
@@ -13,6 +13,7 @@ from storage.meta.activities import Activity, Actor, record
 from storage.meta.engine import Metadata
 from storage.meta.models import accounts, invitations, logins, members, projects
 from storage.meta.projects import project_of, project_referred
+from storage.meta.quotas import demand_room
 from storage.meta.secrets import key_digest, new_id, new_token
 
 INVITATION_LIFETIME: Final = timedelta(days=7)
@@ -192,6 +193,12 @@ def invite(metadata: Metadata, invited: Invited, by: Actor, now: datetime) -> Ne
         same = _pending(now) & (invitations.c.account_id == invited.account_id) & (invitations.c.email == email)
         same &= _same_project(invitations.c.project_id, invited.project_id)
         connection.execute(invitations.update().where(same).values(ended_at=now))
+        asked = select(func.count()).select_from(invitations)
+        there = select(func.count(distinct(members.c.person_id))).where(members.c.account_id == invited.account_id)
+        asked = asked.where(_pending(now) & (invitations.c.account_id == invited.account_id))
+        # The owner is one of the team.
+        held = select(1 + there.scalar_subquery() + asked.scalar_subquery())
+        demand_room(connection, metadata.quotas, invited.account_id, "team", held)
         made = _invitation(connection.execute(invitations.insert().values(row).returning(invitations)).one())
         _record_invitation(connection, made, "invited", by, now)
     return NewInvitation(made, secret)

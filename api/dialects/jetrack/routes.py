@@ -101,7 +101,7 @@ class _Routes:
                 "status": "active",
                 "currentPeriodStart": _instant(month.start),
                 "currentPeriodEnd": _instant(month.end),
-                "limits": {"pageviewsPerMonth": None, "websites": None},
+                "limits": {"pageviewsPerMonth": None, "websites": self._most_sites(key)},
             }
         )
 
@@ -116,9 +116,12 @@ class _Routes:
             {
                 "currentPeriod": {"start": _instant(month.start), "end": _instant(month.end)},
                 "pageviews": {"used": used, "limit": None, "percentage": usage_percentage(used, None)},
-                "websites": {"used": len(projects), "limit": None},
+                "websites": {"used": len(projects), "limit": self._most_sites(key)},
             }
         )
+
+    def _most_sites(self, key: Key) -> int | None:
+        return self._held.database.quotas.get(key.plan, {}).get("sites")
 
     async def _websites(self, _: Request, key: Key) -> Response:
         projects = await blocking(list_projects, self._held.database, key.account_id)

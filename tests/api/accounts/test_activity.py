@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from api.routes.usage import month_of
+from api.analytics.totals import month_of
 from schemas.projects import Scope
 from tests.api.accounts.conftest import API, Person
 from tests.api.dialects.world import World

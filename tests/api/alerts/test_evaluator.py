@@ -15,6 +15,7 @@ from api.alerts.closing import Closing
 from api.alerts.evaluator import Evaluator, Post
 from api.alerts.measuring import Meter
 from api.alerts.spikes import Spikes, is_spike
+from api.alerts.usage import Usage
 from api.app import assemble
 from api.mail import Mailer
 from api.settings import ApiSettings
@@ -81,7 +82,7 @@ class Watch:
 
     def another(self) -> Evaluator:
         analytics = self.services.analytics
-        tellers = (Closing(self.things, analytics), Spikes(self.things, analytics))
+        tellers = (Closing(self.things, analytics), Spikes(self.things, analytics), Usage(self.things, analytics))
         post = Post(self.post, self.courier, self.slack_url)
         return Evaluator(self.things, Meter(self.things, analytics), post, tellers, lambda: self.now)
 
@@ -325,6 +326,31 @@ def test_a_spike_is_told_once_an_hour(watch: Watch) -> None:
     watch.pages(12, watch.now - MINUTE)
     watch.look()
     assert len(watch.waiting()) == 2
+
+
+def test_usage_is_told_at_eighty_percent_and_when_all_is_spent_once_a_month(watch: Watch) -> None:
+    hook = watch.keep(Webhook(url="https://hooks.example.org/", events=("usage.threshold",), format="ovyxa"))
+    watch.keep(Webhook(url="https://hooks.example.org/", events=("usage.threshold",), format="ovyxa"), is_others=True)
+    watch.pages(8, watch.now - MINUTE)
+    watch.look()
+    assert watch.waiting() == [], "no plan limits events"
+    watch.metadata.quotas = {"free": {"events": 10}}
+
+    def told() -> list[tuple[str, Any]]:
+        watch.now += MINUTE
+        watch.look()
+        return [(one.notice.webhook_id, one.notice.data) for one in watch.waiting()]
+
+    eighty = (hook.id, {"threshold": 80, "used": 8, "limit": 10})
+    assert told() == [eighty]
+    assert told() == [eighty], "once"
+    watch.pages(5, watch.now)
+    assert told() == [eighty, (hook.id, {"threshold": 100, "used": 13, "limit": 10})]
+    assert len(told()) == 2
+    watch.now += timedelta(days=31)
+    assert len(told()) == 2, "a new month begins with nothing"
+    watch.pages(11, watch.now)
+    assert told()[2:] == [(hook.id, {"threshold": 100, "used": 11, "limit": 10})]
 
 
 @pytest.mark.parametrize(
