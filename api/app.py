@@ -119,7 +119,8 @@ _KEPT = (goals, funnels, segments, alerts, webhooks, annotations, exports, dashb
 _FLUSH_SECONDS = 1
 # Of accepted events, before they are shown.
 _GATHER_SECONDS = 0.1
-_STORE_USES_SECONDS = 60
+# A first use shows at once; of each key there is a write a minute at most.
+_STORE_USES_SECONDS = 5
 _PURGE_SALTS_SECONDS = 3600
 
 
