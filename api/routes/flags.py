@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from api.routes.kept import Change, Crud, Keeping, Resource, ThingId, add_route, add_routes, answered, shown, stored
+from api.shapes import content
 from schemas.flags import Flag, FlagSecret
 from schemas.keeping import InvalidKept, body_of, changed_body
 from schemas.projects import Role, Scope
@@ -23,7 +24,8 @@ def create_router(keeping: Keeping) -> APIRouter:
         "variants": [{"key": "short", "weight": 1}, {"key": "long", "weight": 3, "payload": {"steps": 4}}],
         "rules": [{"filters": [{"key": "plan", "op": "eq", "value": "pro"}], "rollout": 100}, {"rollout": 10}],
     }
-    crud = Crud(keeping, Resource(Flag, PATH, example, role=Role.ADMIN))
+    resource = Resource(Flag, PATH, example, role=Role.ADMIN)
+    crud = Crud(keeping, resource)
     add_routes(router, crud, without=frozenset({f"POST {PATH}", f"PATCH {PATH}/{{id}}"}))
 
     async def create(request: Request) -> Response:
@@ -47,9 +49,13 @@ def create_router(keeping: Keeping) -> APIRouter:
         made = await stored(_replace_secret, keeping, wanted, fresh)
         return answered({"id": made.id, "secret": fresh, "createdAt": shown(made)["createdAt"]}, 201)
 
-    add_route(router, "POST", PATH, create, "Keep a new flag.", example)
-    add_route(router, "PATCH", f"{PATH}/{{id}}", change, "Change the named fields of a flag, but for its key.", example)
-    add_route(router, "POST", _SECRET, secret, "Make the secret of local evaluation anew; the old one ends at once.")
+    takes, tells = resource.taken, resource.told()
+    add_route(router, "POST", PATH, create, "Keep a new flag.", example, takes=takes, tells=tells)
+    said = "Change the named fields of a flag, but for its key."
+    add_route(router, "PATCH", f"{PATH}/{{id}}", change, said, example, takes=takes, tells=tells)
+    made = {"id": "fsec_a8Kx92mNqP3f", "secret": "cohf_0123456789ab", "createdAt": "2026-02-22T10:30:00Z"}
+    said = "Make the secret of local evaluation anew; the old one ends at once."
+    add_route(router, "POST", _SECRET, secret, said, tells=content(made))
     return router
 
 
