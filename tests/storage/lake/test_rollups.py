@@ -90,6 +90,18 @@ def test_catch_up_computes_again_what_is_missing(tmp_path: Path) -> None:
     assert added_up(arrow(lake, "rollups")) == by_the_book(_rows(0, 70))
 
 
+def test_catch_up_takes_of_a_flush_the_partitions_that_continue_and_reads_the_others(tmp_path: Path) -> None:
+    lake = make_lake(tmp_path)
+    events, rollups = _tables(lake)
+    before = _rows(0, 5)
+    _commit(events, before, None)  # of partition 0, and never rolled up
+    flushed = _rows(5, 9) + [event_row(1, n) for n in range(3)]
+    spans = {0: Span(5, 9), 1: Span(None, 3)}
+    assert events.append(merged([rows_table(flushed)]), spans, {}, "test") is None
+    assert catch_up(rollups, events, spans, merged([rows_table(flushed)])) is None
+    assert added_up(arrow(lake, "rollups")) == by_the_book(before + flushed)
+
+
 def test_catch_up_twice_adds_nothing(tmp_path: Path) -> None:
     lake = make_lake(tmp_path)
     events, rollups = _tables(lake)
