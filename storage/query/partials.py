@@ -1,8 +1,8 @@
-"""Figures of buckets, kept while the files that hold their rows are the same: what is over is counted once."""
+"""Figures kept while the files that hold their rows are the same: what is over is counted once."""
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
 from schemas.windows import Bucket, TimeRange
@@ -13,15 +13,15 @@ _DAY = timedelta(days=1)
 
 
 class Partials:
-    """The last figures of buckets, each with what it was made from. Thread-safe."""
+    """The last figures, each with what it was made from. Thread-safe."""
 
     def __init__(self, capacity: int = 50_000) -> None:
         self._capacity = capacity
-        self._parts: OrderedDict[tuple[int, bool, Bucket], tuple[Sequence[str], Mapping[str, str], Row]] = OrderedDict()
+        self._parts: OrderedDict[Hashable, tuple[Sequence[str], Mapping[str, str] | None, Row]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: tuple[int, bool, Bucket], files: Sequence[str], aliases: Mapping[str, str]) -> Row | None:
-        """The figures, if exactly these files were read, and people were the same."""
+    def get(self, key: Hashable, files: Sequence[str], aliases: Mapping[str, str] | None) -> Row | None:
+        """The figures, if exactly these files were read, and people, where they matter, were the same."""
         with self._lock:
             made = self._parts.get(key)
             if made is None or made[0] != files or made[1] is not aliases:
@@ -29,9 +29,7 @@ class Partials:
             self._parts.move_to_end(key)
             return made[2]
 
-    def put(
-        self, key: tuple[int, bool, Bucket], files: Sequence[str], aliases: Mapping[str, str], figures: Row
-    ) -> None:
+    def put(self, key: Hashable, files: Sequence[str], aliases: Mapping[str, str] | None, figures: Row) -> None:
         """Keep them; those used longest ago go when there are too many."""
         with self._lock:
             self._parts[key] = (files, aliases, figures)
@@ -47,6 +45,10 @@ class FilesByDate:
         self._files: dict[date, list[str]] = {}
         for file in files:
             self._files.setdefault(date.fromisoformat(file.rpartition("/date=")[2][:10]), []).append(file)
+
+    def each(self) -> dict[date, tuple[str, ...]]:
+        """The files of every date that has some."""
+        return {day: tuple(self._files[day]) for day in sorted(self._files)}
 
     def days(self, span: TimeRange) -> tuple[Bucket, ...]:
         """The days of a range, in UTC, that have files: on all others nothing happened."""

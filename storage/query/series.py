@@ -9,20 +9,18 @@ from schemas.selection import Selection
 from schemas.series import OF_PROPERTIES, Measure, Metric, Series, SeriesAnswer, SeriesQuestion
 from schemas.windows import TimeRange
 from storage.lake.sessions import IN_TIME, PLACE
-from storage.lake.snapshot import relation
 from storage.query.buckets import BucketIndex, bucketed, measured, spread
 from storage.query.engine import Cursor, Row
 from storage.query.fields import field_sql, number_sql
 from storage.query.filters import filter_sql
-from storage.query.lake import DAWN, Lake, within
+from storage.query.lake import DAWN, Lake
 from storage.query.overview import answer_overview
 from storage.query.partials import Partials
-from storage.query.planner import Plan, event_of
+from storage.query.planner import Plan
+from storage.query.rollups import hourly_counts, hourly_people
 from storage.query.rows import Rows
 from storage.sketches import STORED_LG_K, People, PeopleUnion, standard_error
 
-# The rule of schemas.kinds, over names as they are stored.
-_PAGEVIEW = "lower(regexp_replace(event, '[$_ -]', '', 'g')) IN ('pageview', 'pageviewed')"
 _IS_SOMEBODY = "person <> ''"
 _EVENTS = Plan(None, ())
 _FIGURES = {
@@ -65,11 +63,14 @@ def answer_series(
     if plan.rollups is None:
         return _counted(cursor, lake, question, aliases)
     # Rollups first: events commit before them, so the edges are never behind the middle.
-    stored = _rollups(cursor, lake, question, plan.rollups)
+    selection = question.selection
     if metric is Metric.UNIQUE_USERS:
+        stored = hourly_people(cursor, lake, selection, plan.rollups)
         accuracy = Accuracy(standard_error(STORED_LG_K))
         return _whole(question, *_merged_people(cursor, lake, question, stored, plan.events), accuracy, plan.name)
-    values: Sequence[int] = spread(question.buckets, stored)
+    is_pageview = metric is Metric.PAGEVIEWS
+    hours = hourly_counts(cursor, lake, selection, plan.rollups, kept or Partials(), is_pageview=is_pageview)
+    values: Sequence[int] = spread(question.buckets, hours)
     version = lake.version("events")
     for span in plan.events:
         edge = _counted(cursor, lake, _within(question, span), {})
@@ -156,21 +157,6 @@ def _new_people(cursor: Cursor, lake: Lake, question: SeriesQuestion, aliases: A
     )
     found = measured(cursor, ctes, "firsts", ["count(*)"], question.buckets, rows.parameters)
     return _whole(question, (found.get(place, (0,))[0] for place in range(len(question.buckets))), rows.version)
-
-
-def _rollups(cursor: Cursor, lake: Lake, question: SeriesQuestion, span: TimeRange) -> list[Row]:
-    """(hour in unix ms, count or sketch) of every partial in the range."""
-    selection = question.selection
-    source, files = relation(lake.snapshot("rollups", within(selection.project, span, "hour")))
-    where = "project_id = ? AND date >= ? AND date <= ? AND hour >= ? AND hour < ? AND dimension = ''"
-    bound = [*files, selection.project, span.start.date(), span.end.date(), span.start, span.end]
-    if (event := event_of(selection.filters)) is not None:
-        where, bound = f"{where} AND event = ?", [*bound, event]
-    if question.measure.metric is Metric.UNIQUE_USERS:
-        return cursor.rows(f"SELECT epoch_ms(hour), people FROM {source} WHERE {where}", bound)
-    if question.measure.metric is Metric.PAGEVIEWS:
-        where += f" AND {_PAGEVIEW}"
-    return cursor.rows(f"SELECT epoch_ms(hour), sum(count)::BIGINT FROM {source} WHERE {where} GROUP BY hour", bound)
 
 
 def _merged_people(

@@ -1,7 +1,7 @@
 """Buckets that are over are counted once, and again when anything that may be in them changed."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +13,13 @@ import pytest
 from schemas.figures import Figures, OverviewAnswer, OverviewQuestion
 from schemas.rows import Row
 from schemas.selection import Selection
+from schemas.series import Measure, Metric, SeriesAnswer, SeriesQuestion
 from schemas.windows import Bucket, Interval, TimeRange, buckets
 from storage.query.engine import Row as Found
 from storage.query.overview import answer_overview
 from storage.query.partials import Partials
+from storage.query.planner import plan
+from storage.query.series import answer_series
 from tests import oracle_figures as oracle
 from tests.factories import LakeWriter, event_row
 from tests.storage.query.asking import Asker, asking, span_of
@@ -26,16 +29,15 @@ SPAN = span_of("2026-03-15", "2026-04-05")
 
 
 class Counted(Partials):
-    """Remembers which buckets were counted."""
+    """Remembers which buckets or days were counted."""
 
     def __init__(self, capacity: int = 50_000) -> None:
         super().__init__(capacity)
         self.counted: list[str] = []
 
-    def put(
-        self, key: tuple[int, bool, Bucket], files: Sequence[str], aliases: Mapping[str, str], figures: Found
-    ) -> None:
-        self.counted.append(key[2].label)
+    def put(self, key: Hashable, files: Sequence[str], aliases: Mapping[str, str] | None, figures: Found) -> None:
+        assert isinstance(key, tuple)
+        self.counted.append(key[-1].label if isinstance(key[-1], Bucket) else str(key[-1]))
         super().put(key, files, aliases, figures)
 
 
@@ -108,3 +110,32 @@ def test_what_is_kept_is_bounded(tmp_path: Path) -> None:
         assert _ask(ask, kept, {}) == first
         assert _whole(ask, kept, {}, span_of("2020-01-01", "2020-02-01")).total == Figures()
     assert len(kept.counted) == 44
+
+
+def _series(ask: Asker, kept: Partials, metric: Metric, span: TimeRange = SPAN) -> SeriesAnswer:
+    question = SeriesQuestion(Selection(1, span), Measure(metric), tuple(buckets(span, Interval.HOUR, ZoneInfo("UTC"))))
+    planned = plan(question)
+    assert planned.rollups is not None
+    return ask(lambda cursor, lake: answer_series(cursor, lake, question, {}, planned, kept))
+
+
+@pytest.mark.parametrize("metric", [Metric.EVENTS_COUNT, Metric.PAGEVIEWS])
+def test_hours_of_rollups_are_read_again_where_a_commit_came(tmp_path: Path, metric: Metric) -> None:
+    writer = LakeWriter(tmp_path)
+    rows = [event_row(datetime(2026, 3, day, 12, tzinfo=UTC), "u1", "pageview") for day in range(15, 32)]
+    writer.append([msgspec.structs.replace(row, kafka_offset=place) for place, row in enumerate(rows)])
+    kept = Counted()
+    with asking(tmp_path) as ask:
+        first = _series(ask, kept, metric)
+        assert sum(value or 0 for value in first.series[0].data) == 17
+        assert len(kept.counted) == 17
+        kept.counted.clear()
+        assert _series(ask, kept, metric) == first
+        # Of a day that is asked for in part, all of it is known.
+        part = TimeRange(datetime(2026, 3, 20, 13, tzinfo=UTC), datetime(2026, 3, 22, 13, tzinfo=UTC))
+        assert sum(value or 0 for value in _series(ask, kept, metric, part).series[0].data) == 2
+        assert kept.counted == []
+        late = event_row("2026-03-28T10:00:00", "u2", "pageview")
+        writer.append([msgspec.structs.replace(late, kafka_offset=100)])
+        assert _series(ask, kept, metric).series == _series(ask, Partials(), metric).series != first.series
+        assert kept.counted == ["2026-03-28"]
