@@ -1,7 +1,7 @@
 """A month of visits in a lake as maintenance leaves it: sorted days, their rollups, their stored sessions."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -52,14 +52,26 @@ def build(lake: Path, events: int, seed: int = 1) -> int:
         rows += len(table)
         written["events"] += _write(lake, "events", table)
         written["rollups"] += _write(lake, "rollups", partials(table))
+    _commit(lake, written)
+    while store_next(lake, SPAN.end + timedelta(days=3), MergePolicy(), Resources()) is not None:
+        pass
+    return rows
+
+
+def flush(lake: Path, seed: int) -> None:
+    """What a worker commits every few seconds: some events of the last day, of a project that nobody asks about."""
+    table = _day(np.random.default_rng(seed), DAYS - 1, _EVENTS_A_VISIT, _EVENTS_A_VISIT)
+    nobody = pa.repeat(pa.scalar(PROJECTS + 1), len(table))
+    table = table.set_column(table.column_names.index("project_id"), table.schema.field("project_id"), nobody)
+    _commit(lake, {"events": [*_write(lake, "events", table)], "rollups": [*_write(lake, "rollups", partials(table))]})
+
+
+def _commit(lake: Path, written: Mapping[TableName, list[AddAction | RemoveAction]]) -> None:
     for name, actions in written.items():
         handle = DeltaTable(table_uri(lake, name))
         handle.create_write_transaction(
             actions, "append", handle.schema(), ["date"], commit_properties=CommitProperties()
         )
-    while store_next(lake, SPAN.end + timedelta(days=3), MergePolicy(), Resources()) is not None:
-        pass
-    return rows
 
 
 def _write(lake: Place, name: TableName, table: pa.Table) -> Sequence[AddAction]:

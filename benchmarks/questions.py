@@ -19,6 +19,7 @@ from storage.query.engine import Cursor
 from storage.query.funnel import answer_funnel
 from storage.query.lake import Lake
 from storage.query.overview import answer_overview
+from storage.query.partials import Partials
 from storage.query.planner import plan
 from storage.query.retention import answer_retention
 from storage.query.series import answer_series
@@ -32,12 +33,16 @@ Language = Literal["clickhouse", "duckdb"]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question; `ask` gives a number that the sum of the last column of each statement must come near."""
+    """A question; `ask` gives a number that the sum of the last column of each statement must come near.
+
+    Only dashboards use what is kept of days that are over, as they do in the API.
+    """
 
     name: str
-    ask: Callable[[Cursor, Lake], float]
+    ask: Callable[[Cursor, Lake, Partials], float]
     sql: dict[Language, str]
     tolerance: float = 1e-6
+    is_dashboard: bool = False
 
 
 def dashboards() -> list[Asked]:
@@ -93,13 +98,14 @@ def _series(name: str, metric: Metric, span: TimeRange, interval: Interval, even
     people = {"clickhouse": "uniq(distinct_id)", "duckdb": "approx_count_distinct(distinct_id)"}
     return Asked(
         name,
-        lambda cursor, lake: _total(answer_series(cursor, lake, question, {}, planned).series[0].data),
+        lambda cursor, lake, kept: _total(answer_series(cursor, lake, question, {}, planned, kept).series[0].data),
         {
             language: f"SELECT {trunc} AS bucket, {people[language] if is_people else 'count(*)'}"
             f" {_where(span)}{wanted} GROUP BY bucket ORDER BY bucket"
             for language, trunc in _trunc(interval).items()
         },
         0.05 if is_people else 1e-6,
+        is_dashboard=True,
     )
 
 
@@ -117,7 +123,7 @@ def _ad_hoc() -> Iterator[Asked]:
 
     def series(metric: Measure, filters: Filter = EVERYTHING, *, is_exact: bool = False) -> Callable[..., float]:
         question = SeriesQuestion(_selection(SPAN, filters), metric, days, is_exact=is_exact)
-        return lambda cursor, lake: _total(answer_series(cursor, lake, question, {}).series[0].data)
+        return lambda cursor, lake, _: _total(answer_series(cursor, lake, question, {}).series[0].data)
 
     amount: dict[Language, str] = {
         "clickhouse": "JSONExtractFloat(properties, 'amount')",
@@ -155,7 +161,7 @@ def _ad_hoc() -> Iterator[Asked]:
     # Every session has one id here, and is shorter than a day.
     yield Asked(
         "pages with their people, sessions and bounces",
-        lambda cursor, lake: sum(row.pageviews for row in answer_breakdown(cursor, lake, pages, {}).rows),
+        lambda cursor, lake, _: sum(row.pageviews for row in answer_breakdown(cursor, lake, pages, {}).rows),
         _both(
             "WITH visits AS (SELECT session_id, sum(CASE WHEN is_pageview THEN 1 ELSE 0 END) = 1 AS is_bounce,"
             f" max(timestamp) - min(timestamp) AS duration {_where()} GROUP BY session_id),"
@@ -170,7 +176,7 @@ def _ad_hoc() -> Iterator[Asked]:
     overview = OverviewQuestion(_selection(_LAST_WEEK))
     yield Asked(
         "visitors, sessions and bounces of a week",
-        lambda cursor, lake: answer_overview(cursor, lake, overview, {}).total.sessions,
+        lambda cursor, lake, _: answer_overview(cursor, lake, overview, {}).total.sessions,
         _both(
             f"WITH visits AS (SELECT session_id, sum(CASE WHEN is_pageview THEN 1 ELSE 0 END) AS views, count(*) AS n,"
             f" max(timestamp) - min(timestamp) AS duration {_where(_LAST_WEEK)} GROUP BY session_id)"
@@ -183,7 +189,7 @@ def _ad_hoc() -> Iterator[Asked]:
     steps = ", ".join(f"event = '{name}'" for name in names)
     yield Asked(
         "a funnel of three steps",
-        lambda cursor, lake: sum(step.count for step in answer_funnel(cursor, lake, funnel, {}).steps),
+        lambda cursor, lake, _: sum(step.count for step in answer_funnel(cursor, lake, funnel, {}).steps),
         {
             "clickhouse": "SELECT level, level * count(*) FROM (SELECT"
             f" windowFunnel(86400000000)(toUInt64(toUnixTimestamp64Micro(timestamp)), {steps}) AS level {_where()}"
@@ -203,7 +209,7 @@ def _ad_hoc() -> Iterator[Asked]:
     retention = RetentionQuestion(_selection(), days)
     yield Asked(
         "retention by day",
-        lambda cursor, lake: sum(
+        lambda cursor, lake, _: sum(
             sum(cohort.values[1:]) for cohort in answer_retention(cursor, lake, retention, {}).cohorts
         ),
         {

@@ -14,8 +14,8 @@ lake; a run that lost or doubled an event is void. Ratios travel between machine
 decode one narrow event with msgspec, measured in the same run."""
 _BASELINES = """The baseline of B1 to B3, B5 and B8 is the pipeline in `benchmarks/baselines/naive`. That of B4 is Faust
 with one event a record, which only counts, while ours also deduplicates, sketches and commits a Delta table. B7 asks
-about one of 64 projects: ours without its caches of answers, chdb (ClickHouse) on a MergeTree table that it made of the
-same files, DuckDB on the files; every answer is compared, and the ratio is the geometric mean of the questions'."""
+about one of 64 projects: us (dashboards each time after another commit), chdb (ClickHouse) on a MergeTree table that it
+made of the same files, DuckDB on the files. Answers are compared; ratios are the geometric mean of the questions'."""
 
 
 def table(figures: Sequence[Figure]) -> Table:

@@ -23,7 +23,7 @@ def main() -> None:
     server.query("CREATE DATABASE bench ENGINE = Atomic")
     server.query(
         "CREATE TABLE bench.events ENGINE = MergeTree ORDER BY (project_id, timestamp) AS"
-        f" SELECT {_COLUMNS} FROM file('{lake}/events/*/*.parquet', Parquet)"
+        f" SELECT {_COLUMNS} FROM file('{lake}/events/date=*/*.parquet', Parquet)"
         " SETTINGS schema_inference_make_columns_nullable = 0"
     )
     server.query("OPTIMIZE TABLE bench.events FINAL")
