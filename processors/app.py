@@ -33,6 +33,7 @@ from storage.meta.engine import Metadata
 log = logging.getLogger(__name__)
 
 TAKE_RECORDS = 64
+LARGEST_RECORD_BYTES = 1024 * 1024  # of foreign producers; ours are a quarter
 TAKE_SECONDS = 0.1
 TICK_SECONDS = 0.1
 SESSION_SECONDS = 10
@@ -96,8 +97,7 @@ def create_app(
         view,
         GroupConsumer(app, settings.kafka_topic),
         publisher := LivePublisher(librdkafka, settings.kafka_live_topic),
-        # One batch in flight, the next one full, and what Faust handed over on top.
-        PoisonRule(Attempts(settings.directory.run / "attempts"), settings.event_limits, 3 * settings.flush_bytes),
+        PoisonRule(Attempts(settings.directory.run / "attempts"), settings.event_limits, _most_untaken(settings)),
         telling=(teller := Teller(metadata, events_table.uri, chain)),
     )
     watchdog = Watchdog(Log(librdkafka, settings.kafka_topic), worker, settings.kafka_group, settings.watchdog_seconds)
@@ -144,6 +144,12 @@ def create_app(
         await asyncio.to_thread(teller.close, 2.0)
 
     return app
+
+
+def _most_untaken(settings: WorkerSettings) -> int:
+    """Bytes of records that may be between a position and the last record that was decoded."""
+    # One batch in flight, the next one full with what one take adds, and what Faust handed over on top.
+    return 2 * settings.flush_bytes + (TAKE_RECORDS + settings.buffer_records) * LARGEST_RECORD_BYTES
 
 
 def credentials(settings: WorkerSettings) -> Any:

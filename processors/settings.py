@@ -10,7 +10,7 @@ class WorkerSettings(EventLimitSettings):
 
     flush_age_seconds: float = Field(5.0, gt=0, description="Oldest an accepted event may be before it is flushed.")
     flush_rows: int = Field(250_000, ge=1, description="Rows that start a flush.")
-    flush_bytes: int = Field(128 * 1024 * 1024, ge=1, description="Bytes of log records that start a flush.")
+    flush_bytes: int = Field(32 * 1024 * 1024, ge=1, description="Bytes of log records that start a flush.")
     flush_dates: int = Field(366, ge=1, description="Distinct dates that start a flush; each becomes a file.")
     buffer_records: int = Field(256, ge=1, description="Records that Faust may hold before it stops fetching.")
     duplicate_window_seconds: int = Field(86_400, ge=0, description="How long an event id is remembered.")
