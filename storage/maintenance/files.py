@@ -18,7 +18,7 @@ from deltalake.transaction import AddAction
 
 from storage.lake.durability import sync_file
 from storage.lake.place import Place
-from storage.lake.tables import SORTED_GROUP_ROWS, TABLES, TableName, writer_properties
+from storage.lake.tables import PACKED, PACKED_COLUMNS, SORTED_GROUP_ROWS, TABLES, TableName, writer_properties
 
 # The state of a file is in its name, so that the policy needs no memory: `sorted` files belong to a closed
 # date that was sorted and deduplicated as a whole; any other file of that date came later.
@@ -180,7 +180,7 @@ class _OpenFile:
     def create(cls, table: Place, name: TableName, schema: pa.Schema, day: date, prefix: str) -> "_OpenFile":
         path = f"date={day}/{prefix}{uuid.uuid4()}.zstd.parquet"
         place = table / path
-        plain = writer_properties(name).column_properties or {}
+        named = writer_properties(name).column_properties or {}
         columns = TABLES[name].statistics
         sink = _sink(place)
         writer = pq.ParquetWriter(
@@ -188,7 +188,8 @@ class _OpenFile:
             schema,
             compression="zstd",
             compression_level=COMPRESSION_LEVEL,
-            use_dictionary=[column for column in schema.names if column not in plain],
+            use_dictionary=[column for column in schema.names if column not in named],
+            column_encoding={column: PACKED for column in PACKED_COLUMNS if column in schema.names},
             write_statistics=list(columns),
             store_schema=False,  # the wide types are ours, not the table's
         )
