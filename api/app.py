@@ -29,7 +29,7 @@ from api.connectors.syncer import Syncer
 from api.dependencies import Access
 from api.dialects.catalogue import dialects
 from api.dialects.mount import Mounts
-from api.erasing import erase_for_ever, eraser
+from api.erasing import erase_for_ever, eraser, forget_for_ever, forgetter
 from api.errors import CODES, Problem, problem_body
 from api.health import health_router, lake_check, metrics_page
 from api.ingest.countries import Countries
@@ -315,6 +315,7 @@ def _background(held: Services) -> list[Coroutine[None, None, None]]:
         work.append(check_every_minute(held.readiness, held.metadata))
     if held.kept is not None:
         work.append(erase_for_ever(held.kept, eraser(settings)))
+        work.append(forget_for_ever(held.kept.metadata, forgetter(settings)))
     if held.kept is not None:
         work.append(Dispatcher(held.kept, held.courier).run())
         lake = Lake(place_at(settings.lake_place))

@@ -108,6 +108,27 @@ def erase(
     return Receipt(project, datetime.fromtimestamp(at / 1000, UTC), tuple(receipts), deleted, tuple(rebuilt))
 
 
+def forget(
+    lake: Place,
+    project: int,
+    before: datetime,
+    now: datetime,
+    resources: Resources,
+    synced: Callable[[TableName], None],
+) -> int:
+    """Take out a project's events of before an instant, since it keeps them no longer; how many. Safe to repeat.
+
+    Stored sessions follow, since their events changed; the old files go with vacuum. Raises Unavailable: repeat it.
+    """
+    old = Condition("(project_id = ? AND epoch_ms(timestamp) < ?)", (project, int(before.timestamp() * 1000)))
+    removed = _rewritten(lake, "events", old, now, resources, f"retention of project {project}").rows_before
+    if removed:
+        synced("events")
+        _rebuilt(lake, now)
+        synced("rollups")
+    return removed
+
+
 def _condition(name: TableName, project: int, distinct_id: str | None, at: int) -> Condition:
     is_letter = name == "dead_letters"
     parts = [f"coalesce(project_id, {_LETTER_PROJECT}) = ?" if is_letter else "project_id = ?"]
@@ -138,12 +159,14 @@ def _list(lake: Place, project: int, distinct_id: str | None, at: int) -> None:
         raise SwapRefused(f"{_NOTE}: {error}") from error
 
 
-def _rewritten(lake: Place, name: TableName, who: Condition, now: datetime, resources: Resources) -> TableReceipt:
+def _rewritten(
+    lake: Place, name: TableName, who: Condition, now: datetime, resources: Resources, note: str = _NOTE
+) -> TableReceipt:
     """E2: until a fresh handle holds nothing of her."""
     known: dict[str, int] = {}  # files never change, so each is looked at once
     files = removed = 0
     while True:
-        version, done = _insist(lambda: _rewrite_date(lake, name, who, now, resources, known))
+        version, done = _insist(lambda: _rewrite_date(lake, name, who, now, resources, known, note))
         if done is None:
             return TableReceipt(name, files, removed, 0, version)
         files += done.files_in
@@ -151,7 +174,13 @@ def _rewritten(lake: Place, name: TableName, who: Condition, now: datetime, reso
 
 
 def _rewrite_date(
-    lake: Place, name: TableName, who: Condition, now: datetime, resources: Resources, known: dict[str, int]
+    lake: Place,
+    name: TableName,
+    who: Condition,
+    now: datetime,
+    resources: Resources,
+    known: dict[str, int],
+    note: str,
 ) -> tuple[int, Swapped | None]:
     """The oldest date that holds her, if any does, as of the version returned. Raises SwapRefused."""
     table = DeltaTable(table_uri(lake, name))
@@ -168,7 +197,7 @@ def _rewrite_date(
         counted = (table.transaction_version(REJECTS_REMOVED) or 0) + removed
         return {REJECTS_REMOVED: counted} if name == "dead_letters" else {}
 
-    return table.version(), rewrite(table, name, files, now, resources, who, _NOTE, rejects)
+    return table.version(), rewrite(table, name, files, now, resources, who, note, rejects)
 
 
 def _delete_old(lake: Place, name: TableName, who: Condition) -> int:

@@ -18,7 +18,7 @@ from storage.lake.durability import Barrier
 from storage.lake.pins import read_pins
 from storage.lake.place import Place
 from storage.lake.tables import TABLES, TableName, table_uri
-from storage.maintenance.erasure import Receipt, erase
+from storage.maintenance.erasure import Receipt, erase, forget
 from storage.maintenance.expiry import expire
 from storage.maintenance.files import live_files
 from storage.maintenance.merging import Resources
@@ -199,6 +199,15 @@ class Maintainer:
         self._audit("totals")
         log.info("erased", extra={"project": project, "rows": sum(t.rows_before for t in receipt.tables)})
         return receipt
+
+    def forget(self, project: int, before: datetime, now: datetime) -> int:
+        """Take out what a project does not keep any more; how many rows. Raises Unavailable: repeat it."""
+        with _timed("forget"):
+            removed = forget(self.lake, project, before, now, self._resources, self._sync)
+        if removed:
+            self._audit("totals")
+            log.info("a project's retention removed rows", extra={"project": project, "rows": removed})
+        return removed
 
     def _insist(self, step: Callable[[], _T]) -> _T | None:
         """Repeat a step that was refused, from fresh handles; None when others always came first."""

@@ -163,6 +163,14 @@ def projects_to_purge(metadata: Metadata, now: datetime) -> list[int]:
         return list(connection.execute(select(projects.c.id).where(due).order_by(projects.c.id)).scalars())
 
 
+def days_kept(metadata: Metadata) -> dict[int, int]:
+    """How many days of events each project keeps that says so, by its number."""
+    with metadata.read() as connection:
+        rows = connection.execute(select(projects.c.id, projects.c.settings).where(projects.c.purged_at.is_(None)))
+        known = {row.id: msgspec.json.decode(row.settings, type=ProjectSettings) for row in rows}
+    return {number: kept.retention_days for number, kept in known.items() if kept.retention_days is not None}
+
+
 def finish_purge(metadata: Metadata, project_id: int, now: datetime) -> None:
     """Forget a project whose rows have left the lake: its names, keys, invitations and all it kept; safe to repeat.
 

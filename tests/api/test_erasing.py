@@ -7,12 +7,13 @@ from typing import Any
 import httpx
 import pytest
 
-from api.erasing import erase_due, eraser
+from api.erasing import erase_due, eraser, forget_old, forgetter
 from schemas.erasures import Erasure
+from schemas.projects import ProjectSettings
 from storage.errors import Unavailable
 from storage.maintenance.erasure import Receipt
 from storage.meta.activities import COMMAND_LINE
-from storage.meta.projects import delete_project, projects_to_purge
+from storage.meta.projects import ProjectChange, delete_project, projects_to_purge, update_project
 from tests.api.dialects.world import World, serving
 from tests.factories import event_row
 
@@ -123,3 +124,29 @@ def test_who_may_and_what_is_told(world: World) -> None:
     eve = {"X-API-Key": other.secrets["jcht"]}
     job = _call(world, "DELETE", "/users/ann").json()["jobId"]
     assert world.client.get(f"/api/v1/erasures/{job}", headers=eve).status_code == 404
+
+
+def test_a_project_keeps_the_days_it_says(world: World) -> None:
+    number = world.project.id
+    other = world.another(project="Other", domain="other.example").project
+    world.append(
+        [
+            event_row(NOW - timedelta(days=days), f"u{days}", project=project)
+            for days in (40, 20, 2)
+            for project in (number, other.id)
+        ]
+    )
+    change = ProjectChange(settings=ProjectSettings(retention_days=30))
+    update_project(world.services.database, number, change, COMMAND_LINE, NOW)
+    done: dict[int, datetime] = {}
+
+    forget_old(world.services.database, forgetter(world.services.settings), datetime.now(UTC), done)
+
+    span = {"from": (NOW - timedelta(days=50)).date().isoformat(), "to": NOW.date().isoformat()}
+    assert _call(world, "GET", "/overview", params=span).json()["metrics"]["events"] == 2
+    assert list(done) == [number]
+
+    def never(*_: Any) -> int:
+        raise AssertionError("looked at twice a day")
+
+    forget_old(world.services.database, never, datetime.now(UTC), done)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
@@ -263,3 +264,24 @@ def test_a_whole_project_goes_and_stays_away(lake: Path) -> None:
     assert not listed.covers(1, "anybody", int(NOW.timestamp() * 1000) + 1)
     assert not listed.covers(2, "anybody", int(NOW.timestamp() * 1000))
     assert audit(lake, "scan").failures == []
+
+
+def test_a_project_forgets_what_is_too_old_and_keeps_the_rest(lake: Path) -> None:
+    writer = Writer(lake)
+    writer.append([event_row(0, writer.next + number, project=2) for number in range(3)])
+    before = arrow(lake, "events")
+    cut = NOON + timedelta(days=1) - timedelta(hours=12)
+    old = pc.and_(pc.equal(before["project_id"], 1), pc.less(before["timestamp"], pa.scalar(cut)))
+    expected = before.filter(pc.invert(old)).num_rows
+
+    removed = _maintainer(lake).forget(1, cut, NOW)
+
+    assert 0 < removed == before.num_rows - expected
+    after = arrow(lake, "events")
+    assert after.num_rows == expected
+    assert after["project_id"].to_pylist().count(2) == 3
+    assert audit(lake, "scan").failures == []
+    rollups = arrow(lake, "rollups")
+    is_old = pc.and_(pc.equal(rollups["project_id"], 1), pc.less(rollups["hour"], pa.scalar(cut)))
+    assert rollups.filter(is_old).num_rows == 0 < rollups.num_rows
+    assert _maintainer(lake).forget(1, cut, NOW) == 0
