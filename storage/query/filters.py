@@ -1,5 +1,7 @@
 """Filters as SQL conditions over the events table, every value bound."""
 
+import re
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -8,6 +10,7 @@ from schemas.questions import InvalidQuestion
 from storage.query.fields import field_sql
 from storage.query.parameters import Parameters
 
+_DIGITS = re.compile(r"[+-]?(\d{1,300}(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?")
 _ORDER = {Operator.GT: ">", Operator.GTE: ">=", Operator.LT: "<", Operator.LTE: "<="}
 _TEXT = {
     Operator.CONTAINS: "contains",
@@ -67,7 +70,12 @@ def _equals(key: str, value: Scalar, parameters: Parameters) -> str:
 
 
 def _compared(key: str, sign: str, value: Scalar, parameters: Parameters) -> str:
-    """Numbers compare as numbers, also where the event holds them as text; everything else as text."""
+    """Numbers compare as numbers, also where the event holds them as text; everything else as text.
+
+    So do digits in a text that is asked for, but where it is to be equal: then they are that text.
+    """
+    if isinstance(value, str) and sign != "=":
+        value = _number(value)
     field = field_sql(key, parameters)
     if isinstance(value, bool):
         return f"{field} {sign} {parameters.bind('true' if value else 'false')}"
@@ -77,3 +85,8 @@ def _compared(key: str, sign: str, value: Scalar, parameters: Parameters) -> str
         return f"TRY_CAST({field} AS DOUBLE) {sign} {parameters.bind(float(value))}"
     except OverflowError as error:
         raise InvalidQuestion("Invalid parameter: filters, a number is too large") from error
+
+
+def _number(text: str) -> Scalar:
+    """The number that a text is, else the text."""
+    return float(text) if _DIGITS.fullmatch(text) else text

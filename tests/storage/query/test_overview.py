@@ -107,6 +107,7 @@ FILTERS: dict[str, tuple[Filter, oracle.Test]] = {
     "ends": (Condition("path", Operator.ENDS_WITH, "c"), lambda row: (row.web.path or "").endswith("c")),
     "matches": (Condition("path", Operator.MATCHES, "^/[ab]"), lambda row: row.web.path in ("/a", "/b/c")),
     "greater": (Condition("n/~1", Operator.GT, 1), lambda row: b'"n/~1":2.5' in row.properties),
+    "greater than digits": (Condition("n/~1", Operator.GT, "1"), lambda row: b'"n/~1":2.5' in row.properties),
     "set": (Condition("country", Operator.SET), lambda row: row.web.country is not None),
     "not set": (Condition("n/~1", Operator.NOT_SET), lambda row: b'"n/~1":null' in row.properties),
     "either": (
