@@ -15,7 +15,7 @@ from api.ingest.intake import From, InvalidItem
 from api.routes.desk import shows
 from api.routes.kept import Keeping, answered, instant, stored
 from schemas.erasures import Erasure
-from schemas.people import ALIAS, PROFILE, ProfileChange
+from schemas.people import ALIAS, ALIAS_UNDO, PROFILE, ProfileChange
 from schemas.projects import Key, Role, Scope
 
 _PROFILE = {"set": {"plan": "pro"}, "setOnce": {"source": "ad"}, "add": {"logins": 1}, "unset": ["trial"]}
@@ -38,6 +38,9 @@ def create_router(keeping: Keeping) -> APIRouter:
     joined = shows(kept, 201)
     router.add_api_route(
         f"{user}/aliases", profiles.add_alias, methods=["POST"], status_code=201, openapi_extra=alias, responses=joined
+    )
+    router.add_api_route(
+        f"{user}/aliases/{{alias:path}}", profiles.undo_alias, methods=["DELETE"], status_code=202, responses=changed
     )
     begun = shows({"jobId": "job_a8Kx92mNqP3f"}, 202)
     router.add_api_route(user, profiles.erase, methods=["DELETE"], status_code=202, responses=begun)
@@ -75,8 +78,21 @@ class _Profiles:
         event_id = await self._accept(project, ALIAS, user_id, {"alias": alias})
         return answered({"status": "ok", "eventId": event_id}, 201)
 
+    async def undo_alias(self, request: Request, user_id: str, alias: str) -> Response:
+        """Take back that another id is the same person; 202, since it shows once the workers have stored it."""
+        _, project = await self._caller(request, Scope.WRITE, Role.MEMBER)
+        if not alias:
+            raise not_found()
+        event_id = await self._accept(project, ALIAS_UNDO, user_id, {"alias": alias})
+        return answered({"status": "ok", "eventId": event_id}, 202)
+
     async def erase(self, request: Request, user_id: str) -> Response:
-        """Erase somebody under all their ids; 202 with a job, whose receipt tells when it is done."""
+        """Erase somebody under all their ids; 202 with a job, whose receipt tells when it is done.
+
+        A slash within an id is sent as %2F, so that nobody is erased by a path that is another route's.
+        """
+        if b"/" in request.scope["raw_path"].partition(b"/users/")[2]:
+            raise not_found()
         key, project = await self._caller(request, Scope.ADMIN, Role.ADMIN)
         wanted = Erasure(ids=await ids_of(self._held.analytics, project, user_id))
         by = actor(self._held, request, key)

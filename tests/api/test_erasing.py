@@ -150,3 +150,22 @@ def test_a_project_keeps_the_days_it_says(world: World) -> None:
         raise AssertionError("looked at twice a day")
 
     forget_old(world.services.database, never, datetime.now(UTC), done)
+
+
+def test_an_alias_is_taken_back_and_nobody_is_erased_by_a_path(world: World) -> None:
+    past = NOW - timedelta(days=1)
+    world.append([event_row(past, person, project=world.project.id) for person in ("anon/1", "ann")])
+    assert _call(world, "POST", "/users/ann/aliases", json={"alias": "anon/1"}).status_code == 201
+    world.flow()
+    assert _call(world, "GET", "/users/anon%2F1").json()["userId"] == "ann"
+
+    undone = _call(world, "DELETE", "/users/ann/aliases/anon%2F1")
+    assert undone.status_code == 202
+    world.flow()
+    assert _call(world, "GET", "/users/anon%2F1").json()["userId"] == "anon/1"
+
+    for path in ("/users/ann/aliases", "/users/ann/events", "/users/anon/1", "/users/ann/aliases/"):
+        assert _call(world, "DELETE", path).status_code == 404, path
+    assert _call(world, "DELETE", "/users/anon%2F1").status_code == 202
+    _erase(world)
+    assert [user["userId"] for user in _call(world, "GET", "/users").json()["data"]] == ["ann"]
