@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 LEASE: Final = "alerts"
 PERIOD_SECONDS: Final = 60
+_MARGIN_SECONDS: Final = 0.05
 # A minute that was missed is nobody's; two, and another process looks.
 _LEASE_LENGTH: Final = timedelta(seconds=2 * PERIOD_SECONDS)
 _MOST_HELD: Final = 4096
@@ -74,7 +75,8 @@ class Evaluator:
     async def run(self) -> None:
         """For ever, on the minute."""
         while True:
-            await self._sleep(PERIOD_SECONDS - self._clock().timestamp() % PERIOD_SECONDS)
+            # A timer may wake a little early, and the minute would be looked at twice.
+            await self._sleep(PERIOD_SECONDS - self._clock().timestamp() % PERIOD_SECONDS + _MARGIN_SECONDS)
             try:
                 await self.step()
             except StorageError as error:

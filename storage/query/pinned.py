@@ -13,8 +13,11 @@ from storage.lake.snapshot import Snapshot, TableReader, snapshot_of
 from storage.lake.tables import TableName, table_uri
 from storage.query.lake import Lake
 
-# What happened longer ago than vacuum waits may be gone; before, nothing is.
-_NOT_KEPT = "asOf: version {} is not kept any more: what newer versions replaced is deleted after a day"
+# What happened longer ago than vacuum waits may be gone; before, nothing is but for an erasure.
+_NOT_KEPT = (
+    "asOf: version {} is not kept any more: what newer versions replaced is deleted after a day,"
+    " and by an erasure at once"
+)
 
 
 class PinnedLake(Lake):

@@ -47,7 +47,8 @@ class Webhooks:
         try:
             check_address(url if isinstance(url, str) else "", allows_private=self._held.settings.webhook_allow_private)
         except InvalidKept as error:
-            raise bad("URL must use HTTPS") from error
+            is_https = isinstance(url, str) and url.lower().startswith("https://")
+            raise bad("URL must lead to a public host" if is_https else "URL must use HTTPS") from error
         if not isinstance(events, list) or not 0 < len(events) <= _MOST_EVENTS:
             raise bad(f"Between 1 and {_MOST_EVENTS} event types are required")
         for event in events:
