@@ -390,6 +390,12 @@ def test_locks_hold_versions_and_hashes_and_no_address(name: str) -> None:
     assert all("--hash=sha256:" in requirement for requirement in requirements)
 
 
+def test_the_clients_lock_holds_sums_and_no_address() -> None:
+    text = (ROOT / "tests" / "clients" / "js" / "package-lock.json").read_text()
+    assert "://" not in text
+    assert text.count('"integrity": "sha512-') >= 20
+
+
 def test_the_servers_lock_holds_sums_and_no_address() -> None:
     text = (ROOT / "storage" / "broker" / "jgo.lock.toml").read_text()
     assert "://" not in text
