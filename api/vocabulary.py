@@ -19,7 +19,7 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "from": _INSTANT,
     "to": _INSTANT,
     "interval": {"enum": list(Interval), "default": Interval.DAY},
-    "compare": {"enum": list(Comparison)},
+    "compare": {"anyOf": [{"enum": list(Comparison)}, {"type": "string", "pattern": "^[^/]+/[^/]+$"}]},
     "exact": _FLAG,
     "includeBots": _FLAG,
     "other": _FLAG,

@@ -33,7 +33,7 @@ class Common:
     filters: Filter = EVERYTHING
     segment_id: str | None = None
     includes_bots: bool = False
-    comparison: Comparison | None = None
+    comparison: TimeRange | None = None
     is_exact: bool = False
     at: AsOf | None = None
 
@@ -56,24 +56,23 @@ class Asked:
     @property
     def compared(self) -> Selection | None:
         """The selection to compare with, if any."""
-        common = self.common
-        if common.comparison is None:
-            return None
-        return replace(self.selection, span=earlier(self.span, common.comparison, common.zone))
+        earlier_span = self.common.comparison
+        return None if earlier_span is None else replace(self.selection, span=earlier_span)
 
 
 def read_common(values: Mapping[str, Any], now: datetime, default: timedelta = DEFAULT_RANGE) -> Common:
     """From texts of a query, or from values of a decoded body. Raises InvalidQuestion or InvalidWindow."""
     timezone = _text(values, "timezone") or "UTC"
     zone = zone_named(timezone)
+    span = parse_range(_text(values, "from"), _text(values, "to"), zone, now, default)
     return Common(
-        span=parse_range(_text(values, "from"), _text(values, "to"), zone, now, default),
+        span=span,
         zone=zone,
         timezone=timezone,
         filters=_filters(values.get("filters")),
         segment_id=_text(values, "segmentId"),
         includes_bots=_flag(values, "includeBots"),
-        comparison=_comparison(_text(values, "compare")),
+        comparison=_comparison(_text(values, "compare"), span, zone, now),
         is_exact=_flag(values, "exact"),
         at=_as_of(values.get("asOf")),
     )
@@ -108,13 +107,18 @@ def _filters(value: Any) -> Filter:
     return parse_filters(value) if value is None or isinstance(value, str) else filter_of(value)
 
 
-def _comparison(text: str | None) -> Comparison | None:
+def _comparison(text: str | None, span: TimeRange, zone: ZoneInfo, now: datetime) -> TimeRange | None:
+    """A named earlier time, or any range as ISO 8601 writes it: `from/to`."""
     if text is None:
         return None
+    start, slash, end = text.partition("/")
     try:
-        return Comparison(text)
+        if slash:
+            return parse_range(start, end, zone, now, DEFAULT_RANGE)
+        comparison = Comparison(text)
     except ValueError as error:
         raise InvalidQuestion("Invalid parameter: compare") from error
+    return earlier(span, comparison, zone)
 
 
 def _as_of(value: Any) -> AsOf | None:

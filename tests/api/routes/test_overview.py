@@ -83,7 +83,11 @@ def test_meta_says_how_it_was_made(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("compare", "before"),
-    [("previous_period", ("2026-03-24", "2026-03-26")), ("previous_year", ("2025-03-27", "2025-03-29"))],
+    [
+        ("previous_period", ("2026-03-24", "2026-03-26")),
+        ("previous_year", ("2025-03-27", "2025-03-29")),
+        ("2026-03-20/2026-03-25", ("2026-03-20", "2026-03-25")),
+    ],
 )
 def test_comparison_is_the_same_question_of_an_earlier_time(
     world: World, compare: str, before: tuple[str, str]
@@ -204,6 +208,8 @@ BAD: dict[str, tuple[Mapping[str, str], str]] = {
     ),
     "segment": ({"segmentId": "seg_unknown"}, "Invalid parameter: segmentId"),
     "comparison": ({"compare": "yesterday"}, "Invalid parameter: compare"),
+    "no range": ({"compare": "2026-03-20/"}, "Invalid parameter: compare"),
+    "backwards": ({"compare": "2026-03-20/2026-03-19"}, "Invalid parameter: compare"),
     "century": ({"compare": "previous_year", "from": "0001-04-01", "to": "0001-04-02"}, "Invalid parameter: compare"),
     "flag": ({"exact": "very"}, "Invalid parameter: exact"),
     "bots": ({"includeBots": "some"}, "Invalid parameter: includeBots"),
