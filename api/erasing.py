@@ -83,12 +83,22 @@ async def forget_for_ever(metadata: Metadata, forget: Forgetter) -> None:
 
 
 def forget_old(metadata: Metadata, forget: Forgetter, now: datetime, done: dict[int, datetime]) -> None:
-    """Whole UTC days that are older than a project keeps; `done` says what was looked at before. Blocks. Raises."""
+    """Whole UTC days that are older than a project keeps; `done` says what was looked at before.
+
+    What fails stays due. Blocks. Raises what the first failure raised, at the end.
+    """
+    failures: list[Exception] = []
     for project, days in days_kept(metadata).items():
         before = datetime.combine(now.date() - timedelta(days=days), time(), UTC)
-        if done.get(project) != before:
+        if done.get(project) == before:
+            continue
+        try:
             forget(project, before, now)
             done[project] = before
+        except (StorageError, OSError) as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
 
 
 def erase_due(things: KeptRepository, erase: Eraser, now: datetime) -> None:

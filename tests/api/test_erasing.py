@@ -169,3 +169,24 @@ def test_an_alias_is_taken_back_and_nobody_is_erased_by_a_path(world: World) -> 
     assert _call(world, "DELETE", "/users/anon%2F1").status_code == 202
     _erase(world)
     assert [user["userId"] for user in _call(world, "GET", "/users").json()["data"]] == ["ann"]
+
+
+def test_a_project_whose_lake_gives_no_turn_holds_up_no_other(world: World) -> None:
+    other = world.another(project="Other", domain="other.example").project
+    for number in (world.project.id, other.id):
+        change = ProjectChange(settings=ProjectSettings(retention_days=30))
+        update_project(world.services.database, number, change, COMMAND_LINE, NOW)
+    asked: list[int] = []
+
+    def refuses_first(project: int, *_: Any) -> int:
+        asked.append(project)
+        if len(asked) == 1:
+            raise Unavailable("others kept writing")
+        return 0
+
+    done: dict[int, datetime] = {}
+    with pytest.raises(Unavailable):
+        forget_old(world.services.database, refuses_first, NOW, done)
+    assert asked == [world.project.id, other.id]
+    forget_old(world.services.database, refuses_first, NOW, done)
+    assert asked == [world.project.id, other.id, world.project.id]
