@@ -6,16 +6,16 @@ from datetime import datetime, timedelta
 from statistics import fmean
 from typing import Final
 
+from api.alerts.waiting import Hooks, waiting_for
 from api.analytics.answering import Analytics
 from api.errors import Problem
 from schemas.figures import OverviewQuestion
 from schemas.instants import from_millis, to_millis
-from schemas.kept import Webhook
 from schemas.notices import Notice, notice_id
 from schemas.selection import Selection
 from schemas.windows import Bucket, TimeRange
 from storage.errors import StorageError
-from storage.meta.kept import Kept, KeptRepository
+from storage.meta.kept import KeptRepository
 from storage.meta.outbox import Moved, tell, told_positions
 
 logger = logging.getLogger(__name__)
@@ -45,10 +45,7 @@ class Spikes:
 
     async def step(self, now: datetime) -> None:
         """Look at every project whose webhooks wait for it. Raises StorageError."""
-        by_project: dict[int, list[Kept[Webhook]]] = {}
-        for hook in await asyncio.to_thread(self._things.everywhere, Webhook):
-            if hook.body.active and EVENT in hook.body.events:
-                by_project.setdefault(hook.project_id, []).append(hook)
+        by_project = await waiting_for(self._things, EVENT)
         if not by_project:
             return
         told = await asyncio.to_thread(told_positions, self._metadata, CHAIN)
@@ -57,7 +54,7 @@ class Spikes:
             if stood is None or now >= from_millis(stood) + SILENCE:
                 await self._look(project, hooks, stood, now)
 
-    async def _look(self, project: int, hooks: list[Kept[Webhook]], stood: int | None, now: datetime) -> None:
+    async def _look(self, project: int, hooks: Hooks, stood: int | None, now: datetime) -> None:
         end = now.replace(second=0, microsecond=0)
         span = TimeRange(end - WINDOW * (WINDOWS_BEFORE + 1), end)
         buckets = tuple(

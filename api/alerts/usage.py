@@ -5,16 +5,16 @@ import logging
 from datetime import datetime
 from typing import Final
 
+from api.alerts.waiting import Hooks, waiting_for
 from api.analytics.answering import Analytics
 from api.analytics.totals import month_of, together
 from api.errors import Problem
 from schemas.instants import to_millis
-from schemas.kept import Webhook
 from schemas.notices import Notice, notice_id
 from schemas.quotas import EVENTS
 from schemas.series import Metric
 from storage.errors import StorageError
-from storage.meta.kept import Kept, KeptRepository
+from storage.meta.kept import KeptRepository
 from storage.meta.outbox import Moved, tell, told_positions
 from storage.meta.projects import list_projects, plan_of
 
@@ -38,10 +38,7 @@ class Usage:
         """Look at the account of every project whose webhooks wait for it. Raises StorageError."""
         if not any(EVENTS in most for most in self._metadata.quotas.values()):
             return
-        by_project: dict[int, list[Kept[Webhook]]] = {}
-        for hook in await asyncio.to_thread(self._things.everywhere, Webhook):
-            if hook.body.active and EVENT in hook.body.events:
-                by_project.setdefault(hook.project_id, []).append(hook)
+        by_project = await waiting_for(self._things, EVENT)
         if not by_project:
             return
         told = await asyncio.to_thread(told_positions, self._metadata, CHAIN)
@@ -51,7 +48,7 @@ class Usage:
             if stood is None or stood < month + THRESHOLDS[0]:
                 await self._look(project, hooks, stood, now)
 
-    async def _look(self, project: int, hooks: list[Kept[Webhook]], stood: int | None, now: datetime) -> None:
+    async def _look(self, project: int, hooks: Hooks, stood: int | None, now: datetime) -> None:
         found = await asyncio.to_thread(plan_of, self._metadata, project)
         if found is None or (most := self._metadata.quotas.get(found[1], {}).get(EVENTS)) is None:
             return
